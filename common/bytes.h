@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Fixed-width integers in byte arrays: little-endian for our formats,
+ * big-endian for SCSI and iSCSI.  The only way bytes of the wire or of a disk
+ * become numbers: no packed structs, no casts.
+ *
+ * Threads: any (pure).
+ */
+#ifndef LUNGATE_COMMON_BYTES_H
+#define LUNGATE_COMMON_BYTES_H
+
+#include <stdint.h>
+#include <string.h>
+
+#define BYTES_ACCESSOR(order, bits, conv)                                      \
+	static inline uint##bits##_t get_##order##bits(const void *p)          \
+	{                                                                      \
+		uint##bits##_t v;                                              \
+		memcpy(&v, p, sizeof(v));                                      \
+		return conv(v);                                                \
+	}                                                                      \
+	static inline void put_##order##bits(void *p, uint##bits##_t v)        \
+	{                                                                      \
+		v = conv(v);                                                   \
+		memcpy(p, &v, sizeof(v));                                      \
+	}
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define BYTES_SAME(v) (v)
+BYTES_ACCESSOR(le, 16, BYTES_SAME)
+BYTES_ACCESSOR(le, 32, BYTES_SAME)
+BYTES_ACCESSOR(le, 64, BYTES_SAME)
+BYTES_ACCESSOR(be, 16, __builtin_bswap16)
+BYTES_ACCESSOR(be, 32, __builtin_bswap32)
+BYTES_ACCESSOR(be, 64, __builtin_bswap64)
+#else
+#define BYTES_SAME(v) (v)
+BYTES_ACCESSOR(be, 16, BYTES_SAME)
+BYTES_ACCESSOR(be, 32, BYTES_SAME)
+BYTES_ACCESSOR(be, 64, BYTES_SAME)
+BYTES_ACCESSOR(le, 16, __builtin_bswap16)
+BYTES_ACCESSOR(le, 32, __builtin_bswap32)
+BYTES_ACCESSOR(le, 64, __builtin_bswap64)
+#endif
+#undef BYTES_SAME
+#undef BYTES_ACCESSOR
+
+static inline uint32_t get_be24(const void *p)
+{
+	const uint8_t *b = p;
+	return (uint32_t)b[0] << 16 | (uint32_t)b[1] << 8 | b[2];
+}
+
+static inline void put_be24(void *p, uint32_t v)
+{
+	uint8_t *b = p;
+	b[0] = (uint8_t)(v >> 16);
+	b[1] = (uint8_t)(v >> 8);
+	b[2] = (uint8_t)v;
+}
+
+static inline uint64_t get_le48(const void *p)
+{
+	return (uint64_t)get_le32(p) | (uint64_t)get_le16((const uint8_t *)p + 4) << 32;
+}
+
+static inline void put_le48(void *p, uint64_t v)
+{
+	put_le32(p, (uint32_t)v);
+	put_le16((uint8_t *)p + 4, (uint16_t)(v >> 32));
+}
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The volume interface: what a LUN and the mount's `image` are made of.
+ *
+ * A volume lives on one loop and is touched by that loop alone.  Everything is
+ * a request object with a completion.  volume_submit() is the one front door
+ * for every implementation: it checks range and alignment, counts, times, and
+ * carries the request to the volume's loop when the caller is elsewhere.
+ *
+ * Data of READ, WRITE and COMPARE_WRITE travels in arena pages laid out as the
+ * volume is: pages[i] holds volume page (offset >> 12) + i, so the first byte
+ * of the data is at pages[0]->data + (offset & 4095).  Bytes of the first and
+ * last page outside [offset, offset + length) are undefined.
+ *
+ *   WRITE          pages are the caller's until done; the volume takes references of its own to what it
+ *                  keeps.  The caller must not change them after submitting.
+ *   READ           pages[] comes empty; the volume puts referenced pages in, and
+ *                  on success the caller owns these references (on failure there are none).  They are immutable.
+ *   COMPARE_WRITE  pages[0 .. npages) hold the compare data, pages[npages .. 2*npages) the write data, both laid
+ *                  out as above.  Atomic against every other request.
+ *
+ * Alignment: offset and length are multiples of block_size.  COMPARE_WRITE: at most 128 KiB.
+ * READ and WRITE: at most VOLUME_MAX_IO.  UNMAP and ZERO: any length.
+ *
+ * Ordering: requests in flight are not ordered; a request submitted after
+ * another completed sees its effect.  FLUSH covers every request that completed before FLUSH was submitted.
+ */
+#ifndef LUNGATE_COMMON_VOLUME_H
+#define LUNGATE_COMMON_VOLUME_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/arena.h"
+#include "common/err.h"
+#include "common/loop.h"
+#include "common/stats.h"
+#include "common/util.h"
+
+#define VOLUME_NAME_MAX 64               /* [a-z0-9][a-z0-9._-]*, without the NUL */
+#define VOLUME_MAX_IO (16u << 20)        /* bytes of one READ or WRITE */
+#define VOLUME_MAX_COMPARE (128u << 10)
+
+struct volume;
+struct vol_req;
+
+enum vol_op {
+	VOL_READ,
+	VOL_WRITE,
+	VOL_FLUSH,
+	VOL_UNMAP,         /* reads as zeroes afterwards; gives space back where it can */
+	VOL_ZERO,          /* zeroes; may be kept as a hole */
+	VOL_COMPARE_WRITE,
+	VOL_MAP,           /* chunk map query */
+	VOL_RESIZE,        /* length = new size in bytes */
+	VOL_OP_COUNT
+};
+
+#define VOL_FUA 1u         /* durable before it completes */
+#define VOL_NO_READAHEAD 2u /* a look (mount's chunks/): leave the caches as they are */
+
+enum chunk_state {
+	CHUNK_ABSENT,      /* reads as zeroes, costs nothing */
+	CHUNK_CLEAN,       /* all of it in the store */
+	CHUNK_DIRTY,       /* newer bytes in journal or memory than in the store */
+};
+
+#define CHUNK_KEY_MAX 192
+
+/** What the chunk map says of one chunk. */
+struct chunk_info {
+	uint64_t index;
+	enum chunk_state state;
+	uint32_t overlays;
+	uint32_t dirty_bytes;
+	uint32_t cached_bytes;     /* in the arena */
+	uint64_t allocated_bytes;  /* what the chunk costs in the store; 0 when absent */
+	uint64_t generation, seq;  /* of the base; 0 when there is none */
+	uint32_t crc32c;           /* of the base's whole data as stored */
+	bool has_crc;
+	char key[CHUNK_KEY_MAX];   /* object key, or path and offset for raw volumes; "" when none */
+	char etag[72];             /* "" when not known */
+};
+
+struct vol_req {
+	struct volume *vol;
+	enum vol_op op;
+	uint32_t flags;
+	uint64_t offset, length;      /* bytes */
+	struct page **pages;          /* caller's array, see above */
+	unsigned npages;
+
+	/* VOL_MAP: present chunks (not absent) from index first_chunk on, in order, at most max_infos */
+	uint64_t first_chunk;
+	uint64_t end_chunk;           /* exclusive; 0 = to the end */
+	struct chunk_info *infos;
+	unsigned max_infos;
+	unsigned ret_infos;
+	uint64_t ret_next_chunk;      /* where to go on; UINT64_MAX at the end */
+
+	/** 0 or negative.  With LG_ECORRUPT and -EIO err_offset is the first failing byte; with LG_EMISCOMPARE
+	 *  the first differing byte, relative to offset. */
+	int status;
+	uint64_t err_offset;
+
+	/** Runs on `origin`, or on the volume's loop when origin is NULL.
+	 *  May run before volume_submit() returns. */
+	void (*done)(struct vol_req *req);
+	struct loop *origin;
+
+	/* private to volume.c and the implementation until done */
+	struct loop_msg msg;
+	uint64_t start_ns;
+	struct vol_req *next, *prev;
+	void *engine;
+	uint64_t engine_word[4];
+};
+
+/** Durability as in DESIGN 4.3; raw volumes are always `journal` in effect (fdatasync). */
+enum vol_durability { VOL_DURABILITY_JOURNAL, VOL_DURABILITY_STORE };
+
+struct vol_stats {
+	counter_t ops[VOL_OP_COUNT];
+	counter_t bytes[VOL_OP_COUNT];
+	counter_t errors[VOL_OP_COUNT];
+	struct histogram latency[VOL_OP_COUNT];
+};
+
+/** What one implementation offers.  All run on the volume's loop. */
+struct vol_ops {
+	const char *kind;    /* "chunked", "raw", "ram", "null" */
+	/** Begin req; complete it with volume_done(), now or later. */
+	void (*submit)(struct vol_req *req);
+	/** Members of volume.json, stats.json that only the implementation knows are added to *object. */
+	void (*describe)(struct volume *vol, json_t *object);
+	void (*describe_stats)(struct volume *vol, json_t *object);
+	/** Prometheus lines of its own are built from describe_stats: every integer member there becomes lungate_volume_<name>. */
+	/** Flush what is to be flushed, close, then call done(arg, status); the volume is not used after. */
+	void (*close)(struct volume *vol, void (*done)(void *arg, int status), void *arg);
+	/** Free the memory; after close. */
+	void (*destroy)(struct volume *vol);
+};
+
+/** Common part; implementations embed it first.  Fields above the line are constant while it is open. */
+struct volume {
+	const struct vol_ops *ops;
+	char name[VOLUME_NAME_MAX + 1];
+	uint8_t uuid[UUID_LEN];
+	uint8_t naa[16];             /* NAA 6h designator, made at creation and kept */
+	char serial[33];             /* VPD 80h, made at creation and kept */
+	uint32_t block_size;         /* 512 or 4096 */
+	uint32_t chunk_size;
+	bool read_only;
+	bool write_cache;            /* WCE: plain writes answer before they are durable */
+	bool thin;                   /* UNMAP gives space back */
+	enum vol_durability durability;
+	char store[512];             /* where it lies, for people; no secrets */
+	struct loop *loop;
+	struct arena *arena;
+	/* ---- */
+	_Atomic uint64_t size;       /* bytes; changes by VOL_RESIZE alone */
+	_Atomic int health;          /* 0, or why it makes no promises (LG_EPOISONED, LG_EFENCED ...) */
+	_Atomic uint64_t allocated;  /* bytes that it occupies in its store: st_blocks of the image */
+	_Atomic int refs;            /* registry and users */
+	_Atomic uint64_t inflight;
+	struct vol_stats stats;
+};
+
+/** Any thread. */
+void volume_submit(struct vol_req *req);
+
+/** For implementations, on the volume's loop: complete req with status. */
+void volume_done(struct vol_req *req, int status);
+
+/** Pages that a request of this offset and length spans. */
+static inline unsigned volume_pages(uint64_t offset, uint64_t length)
+{
+	return length ? (unsigned)(((offset + length - 1) >> PAGE_SHIFT) - (offset >> PAGE_SHIFT) + 1) : 0;
+}
+
+/** 0, or -EINVAL with words: the naming rule above. */
+int volume_name_check(const char *name, struct errinfo *info);
+
+/** Any thread: a new object, the caller's reference. */
+json_t *volume_describe(struct volume *vol);   /* volume.json */
+json_t *volume_stats(struct volume *vol);      /* stats.json */
+
+const char *vol_op_name(enum vol_op op);
+const char *chunk_state_name(enum chunk_state state);
+
+#endif

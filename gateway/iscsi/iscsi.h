@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The iSCSI target: portals, targets, sessions.  What the daemon's
+ * configuration and its inspection need of it.
+ *
+ * Threads: all calls from the main loop's thread or another thread that may block, never from
+ * an I/O loop; they are serialised by the caller (gateway/admin.c).
+ */
+#ifndef LUNGATE_GATEWAY_ISCSI_H
+#define LUNGATE_GATEWAY_ISCSI_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "common/arena.h"
+#include "common/err.h"
+#include "common/loop.h"
+#include "gateway/scsi/scsi.h"
+
+struct iscsi_server;
+struct iscsi_target;
+
+/** Limits and times; iscsi_limits_default() fills in sensible ones. */
+struct iscsi_limits {
+	unsigned max_connections;        /* 1024 in all; more are closed at accept */
+	unsigned login_timeout_ms;       /* 15000: from accept to full feature phase */
+	unsigned idle_timeout_ms;        /* 0 = never close idle ones; pings below */
+	unsigned nop_interval_ms;        /* 30000: NOP-In after silence */
+	unsigned nop_timeout_ms;         /* 15000: no answer to it: the connection is dropped */
+	unsigned queue_depth;            /* command window, 128 */
+	uint32_t max_recv_segment;       /* MaxRecvDataSegmentLength declared: 262144 */
+	uint32_t max_burst;              /* 1 MiB at most offered */
+	uint32_t first_burst;            /* 262144 */
+	unsigned max_outstanding_r2t;    /* 16 */
+};
+void iscsi_limits_default(struct iscsi_limits *limits);
+
+/** loops[0..n): where connections may live. */
+int iscsi_server_new(struct loop *const *loops, unsigned nloops, struct arena *arena,
+		     const struct iscsi_limits *limits, struct iscsi_server **ret);
+
+/** Bind exactly this: "127.0.0.1:3260", "[::1]:3260", "0.0.0.0:3260"; port 0 = any free.  Words on failure
+ *  ("port 3260 of 127.0.0.1 is in use ..."). ret_bound (may be NULL, 64 bytes) gets the address as bound. */
+int iscsi_portal_add(struct iscsi_server *server, const char *address, char *ret_bound, struct errinfo *info);
+/** Stops listening; sessions stay. */
+int iscsi_portal_remove(struct iscsi_server *server, const char *address);
+
+/** name: an iqn., eui. or naa. name (RFC 7143 4.2.7), checked and normalised (lower case). */
+int iscsi_name_check(const char *name, struct errinfo *info);
+int iscsi_target_add(struct iscsi_server *server, const char *name, struct scsi_target *scsi,
+		     struct iscsi_target **ret, struct errinfo *info);
+/** Ends its sessions (Async logout request, then closed), then removes it. */
+int iscsi_target_remove(struct iscsi_server *server, const char *name);
+
+/** The sessions as JSON array of objects {id, target, initiator, alias, isid, tsih, connections: [{cid, address, portal,
+ *  since, params: {...}, counters}] }; target NULL = all.  From any non-loop thread. */
+json_t *iscsi_sessions(struct iscsi_server *server, const char *target);
+/** Counters for metrics: {connections, sessions, logins, login_failures, rejects, pdus_in, pdus_out, bytes_in, bytes_out, ...}. */
+json_t *iscsi_counters(struct iscsi_server *server);
+size_t iscsi_session_count(struct iscsi_server *server, const char *target);
+
+/** Stop accepting, ask initiators to log out, close everything, free. */
+void iscsi_server_free(struct iscsi_server *server);
+
+#endif

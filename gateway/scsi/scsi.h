@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * SCSI: what a transport needs to run commands on logical units.  Knows no
+ * socket and no PDU; knows volumes through common/volume.h alone.
+ *
+ * A command in two steps:
+ *   scsi_task_start()   decodes the CDB, finds the logical unit, checks what can be checked,
+ *                       says how many bytes of Data-Out it takes and has pages for them;
+ *   scsi_task_run()     once these bytes are in the pages: carries it out; task->done when status is there.
+ * A command that fails in start has its status already: the transport still calls scsi_task_run(),
+ * which then completes it at once (unwanted Data-Out is the transport's to discard).
+ *
+ * Threads: a logical unit has a home: its volume's loop.  start and run are called on the transport's loop; where that is
+ * another, the task travels there and back by itself; done runs on task->loop, where start was called.
+ */
+#ifndef LUNGATE_GATEWAY_SCSI_H
+#define LUNGATE_GATEWAY_SCSI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/volume.h"
+
+#define SCSI_LUNS_MAX 256           /* LUNs of one target; single-level LUN addressing, flat space above 255 not used */
+#define SCSI_SENSE_MAX 252
+#define SCSI_CDB_MAX 260
+#define SCSI_INLINE_MAX 512
+
+struct scsi_target;                 /* a set of LUNs, and the I_T nexuses that see it */
+struct scsi_nexus;                  /* one I_T nexus: unit attentions, later reservations' registrations */
+
+enum scsi_direction { SCSI_DIR_NONE, SCSI_DIR_IN, SCSI_DIR_OUT };
+enum scsi_attr { SCSI_ATTR_UNTAGGED, SCSI_ATTR_SIMPLE, SCSI_ATTR_ORDERED, SCSI_ATTR_HEAD, SCSI_ATTR_ACA };
+
+enum scsi_status {
+	SCSI_GOOD = 0x00,
+	SCSI_CHECK_CONDITION = 0x02,
+	SCSI_CONDITION_MET = 0x04,
+	SCSI_BUSY = 0x08,
+	SCSI_RESERVATION_CONFLICT = 0x18,
+	SCSI_TASK_SET_FULL = 0x28,
+	SCSI_TASK_ABORTED = 0x40,
+};
+
+struct scsi_task {
+	/* set by the transport */
+	struct scsi_nexus *nexus;
+	uint8_t lun[8];                  /* as on the wire */
+	uint8_t cdb[SCSI_CDB_MAX];
+	unsigned cdb_len;
+	enum scsi_attr attr;
+	uint32_t in_room;                /* what the initiator expects at most, Data-In */
+	uint32_t out_room;               /* what the initiator offers, Data-Out */
+	uint64_t tag;                    /* of the transport: TMF finds tasks by it */
+	void (*done)(struct scsi_task *task);
+	struct loop *loop;               /* where start was called; set by start */
+
+	/* set by scsi_task_start */
+	uint32_t out_len;                /* Data-Out bytes that the command takes (by its CDB); the transport brings
+	                                    min(out_len, out_room) of them */
+	/* Data-Out and Data-In in arena pages: the first byte is at pages[0]->data + page_off */
+	struct page **pages;
+	unsigned npages;
+	uint32_t page_off;
+
+	/* the result, set when done runs */
+	enum scsi_status status;
+	uint8_t sense[SCSI_SENSE_MAX];
+	unsigned sense_len;
+	/** Data-In: bytes there are by the CDB's allocation length or transfer length.  The transport sends min(in_len, in_room)
+	 *  and reports the residual against in_room.  In pages, or when inline_in in inline_buf. */
+	uint32_t in_len;
+	bool inline_in;
+	uint8_t inline_buf[SCSI_INLINE_MAX];
+	/** Answer nothing: the task was aborted by a TMF whose response speaks for it. */
+	bool silent;
+
+	/* private to scsi/ */
+	struct scsi_lu *lu;
+	const struct scsi_command *command;
+	struct scsi_task *lu_next, *lu_prev;
+	_Atomic bool aborted;
+	bool on_lu;
+	struct loop_msg msg;
+	struct vol_req req;
+	struct page *few_pages[8];       /* pages points here when they suffice */
+	void *priv;
+	uint64_t word[4];
+	uint32_t state;
+};
+
+/**
+ * Decode and prepare.  0: out_len and pages are set (or the task has failed and out_len is 0).
+ * -EAGAIN: the arena is short; nothing was done; try again when arena_wait() says so.
+ */
+int scsi_task_start(struct scsi_task *task);
+/** May call done before it returns. */
+void scsi_task_run(struct scsi_task *task);
+/** Give back pages and references after the answer is sent, or instead of running a started task.  The struct is the transport's. */
+void scsi_task_release(struct scsi_task *task);
+
+/** Task management, SAM-5 clause 7. */
+enum scsi_tmf {
+	SCSI_TMF_ABORT_TASK,
+	SCSI_TMF_ABORT_TASK_SET,
+	SCSI_TMF_CLEAR_TASK_SET,
+	SCSI_TMF_LU_RESET,
+	SCSI_TMF_TARGET_WARM_RESET,
+	SCSI_TMF_TARGET_COLD_RESET,
+	SCSI_TMF_CLEAR_ACA,
+};
+enum scsi_tmf_result { SCSI_TMF_COMPLETE, SCSI_TMF_NO_TASK, SCSI_TMF_NO_LUN, SCSI_TMF_NOT_SUPPORTED, SCSI_TMF_REJECTED };
+
+struct scsi_tmf_req {
+	struct scsi_nexus *nexus;
+	enum scsi_tmf function;
+	uint8_t lun[8];
+	uint64_t tag;                    /* ABORT_TASK */
+	enum scsi_tmf_result result;
+	/** Runs on loop after every affected task has ended: none has an effect after this. */
+	void (*done)(struct scsi_tmf_req *req);
+	struct loop *loop;
+	/* private */
+	struct loop_msg msg;
+	struct scsi_tmf_req *next;
+	unsigned pending;
+	uint32_t state;
+	void *priv;
+};
+void scsi_tmf_submit(struct scsi_tmf_req *req);
+
+/* -- targets, LUNs, nexuses: on the main loop (configuration) unless said otherwise -- */
+
+/** home: the loop of the target's volumes (connections move there). NULL = that of the first volume mapped. */
+int scsi_target_new(const char *name, struct scsi_target **ret);
+void scsi_target_free(struct scsi_target *target);
+/** Takes a reference to vol.  -EEXIST, -EINVAL.  Sessions see REPORTED LUNS DATA HAS CHANGED. */
+int scsi_target_map(struct scsi_target *target, unsigned lun, struct volume *vol, struct errinfo *info);
+/** Tasks in flight end first; blocks: not on a loop.  -ENOENT. */
+int scsi_target_unmap(struct scsi_target *target, unsigned lun);
+/** Where a connection to this target should live; NULL when no LUN is mapped. Any thread. */
+struct loop *scsi_target_home(struct scsi_target *target);
+/** Any thread: the mapped LUNs; volumes with a reference each. */
+struct scsi_lun_info { unsigned lun; struct volume *vol; };
+size_t scsi_target_luns(struct scsi_target *target, struct scsi_lun_info *ret, size_t max);
+
+/** One per session.  initiator: its iSCSI name; isid and tpgt make the port names of VPD 83 and reservations.
+ *  port_name: the target port's name ("iqn...,t,0x0001"). Any loop. A new nexus has the power-on unit attention on each LUN. */
+int scsi_nexus_new(struct scsi_target *target, const char *initiator, const uint8_t isid[6], uint16_t tpgt,
+		   struct scsi_nexus **ret);
+/** Aborts what is still running, waits for it by message, then done(arg) on the calling loop. */
+void scsi_nexus_free(struct scsi_nexus *nexus, void (*done)(void *arg), void *arg);
+
+#endif

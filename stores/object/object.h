@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The object store contract.  Implementations: dir, mem, s3.
+ *
+ * Keys: 1 to 512 bytes of [A-Za-z0-9._-] and '/', no empty, "." or ".." segment, none starting with '.'.
+ *
+ *   PUT      replaces or creates; atomic: a reader sees the old or the new object whole, and after done(0) the object
+ *            survives power loss.  With if_absent: -EEXIST when there is one.  With if_match: LG_ECONFLICT when its etag
+ *            differs, -ENOENT when there is none.  Exactly one of several racing conditional PUTs wins, from whatever process.
+ *            After -EIO, -ETIMEDOUT and the like the effect is unknown: read back.
+ *   GET      length bytes at offset into iov: all of them, or an error (-ENODATA when the object is shorter;
+ *            -ENOENT when there is none).  offset GET_SUFFIX: the last `length` bytes.
+ *            length 0: the whole object, at most the iov's room (-EFBIG when it is larger).
+ *   HEAD     size and etag.
+ *   DELETE   up to 1,000 keys; a missing key is no error.  Not atomic as a whole.
+ *   LIST     up to max_keys keys with the prefix, in byte order, after start_after.
+ *
+ * etag is opaque, non-empty, and changes with every PUT.
+ *
+ * Memory: key, etag and buffers are the caller's and stay untouched until done.
+ * Threads: object_submit() on any loop; done runs on that loop, never before object_submit() returns.
+ * Errors: 0 or negative.  -EACCES, -EROFS, -ENOSPC, -EDQUOT as from the store.
+ */
+#ifndef LUNGATE_STORES_OBJECT_H
+#define LUNGATE_STORES_OBJECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "common/err.h"
+#include "common/loop.h"
+#include "common/stats.h"
+#include "common/vfs.h"
+
+#define OBJECT_KEY_MAX 512
+#define OBJECT_ETAG_MAX 72
+#define OBJECT_DELETE_MAX 1000
+#define GET_SUFFIX UINT64_MAX
+
+struct object_store;
+
+enum object_op { OBJECT_PUT, OBJECT_GET, OBJECT_HEAD, OBJECT_DELETE, OBJECT_LIST, OBJECT_OP_COUNT };
+
+struct object_entry {
+	char *key;           /* malloc'd */
+	uint64_t size;
+};
+
+struct object_req {
+	struct object_store *store;
+	enum object_op op;
+	const char *key;             /* PUT, GET, HEAD; LIST: the prefix ("" = all) */
+	const struct iovec *iov;     /* PUT: the body; GET: the destination */
+	int niov;
+	bool if_absent;              /* PUT */
+	const char *if_match;        /* PUT; NULL = unconditional */
+	uint64_t offset, length;     /* GET */
+	const char *const *keys;     /* DELETE */
+	size_t nkeys;
+	const char *start_after;     /* LIST; NULL = from the beginning */
+	size_t max_keys;             /* LIST; 1..1000 */
+
+	int status;
+	char etag[OBJECT_ETAG_MAX];  /* PUT, GET, HEAD */
+	uint64_t size;               /* GET, HEAD: of the whole object */
+	struct object_entry *entries; /* LIST: free with object_entries_free() */
+	size_t nentries;
+	bool truncated;              /* LIST: there is more */
+
+	void (*done)(struct object_req *req);
+	/* private to the store until done */
+	struct loop *loop;
+	struct loop_work work;
+	uint64_t start_ns;
+	void *priv;
+};
+
+struct object_stats {
+	/* written by several loops: atomic adds, once a request */
+	_Atomic uint64_t ops[OBJECT_OP_COUNT], errors[OBJECT_OP_COUNT];
+	_Atomic uint64_t bytes_put, bytes_got;
+};
+
+struct object_ops {
+	const char *kind;            /* "dir", "mem", "s3" */
+	void (*submit)(struct object_req *req);
+	void (*free)(struct object_store *store);
+};
+
+/** Common part, embedded first by implementations. */
+struct object_store {
+	const struct object_ops *ops;
+	char url[512];               /* for people; no secrets */
+	struct object_stats stats;
+};
+
+/** The one wrapper in front of every store: checks keys and arguments, counts, then hands on. */
+void object_submit(struct object_req *req);
+/** Completion for implementations; on req->loop. */
+void object_done(struct object_req *req, int status);
+
+void object_entries_free(struct object_entry *entries, size_t n);
+bool object_key_valid(const char *key);
+void object_store_free(struct object_store *store);
+
+/** url: "dir:/path", an absolute path, "mem:"; (s3:// is a later room's).  vfs NULL = the real one; for dir
+ *  the directory must exist unless create.  May block: not on a loop. */
+int object_store_open(const char *url, struct vfs *vfs, bool create, struct object_store **ret, struct errinfo *info);
+
+/** For threads that may block (create, check, tests): submit on `loop` and wait.  Not on a loop. */
+int object_call(struct loop *loop, struct object_req *req);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The one way to make and open a volume, whatever it is made of.
+ *
+ * A specification comes from the configuration; identity (uuid, NAA, serial)
+ * lives with the volume's data for chunked volumes (volume.json in the bucket), and in the configuration for raw,
+ * ram and null ones.
+ *
+ * Threads: these calls may block (they talk to disks and stores): not on a loop.
+ */
+#ifndef LUNGATE_STORES_STORES_H
+#define LUNGATE_STORES_STORES_H
+
+#include "common/volume.h"
+
+#define GATEWAY_ID_LEN UUID_LEN
+
+/** Where a volume lives and how it behaves.  Strings are the caller's. */
+struct volume_spec {
+	const char *name;
+	/** "dir:/path[/prefix]", "mem:" -> chunked; "file:/path", "/dev/..." or "block:/path" -> raw; "ram:" ; "null:". */
+	const char *store;
+	uint64_t size;                 /* create; 0 for raw = as large as it is */
+	uint32_t block_size;           /* 0 = 512 */
+	uint32_t chunk_size;           /* 0 = 4 MiB */
+	enum vol_durability durability;
+	bool write_cache;
+	bool read_only;
+	/** chunked: directory of the journal, on fast stable disk (a folder per volume is made in it). */
+	const char *journal_dir;
+	uint64_t journal_size;         /* bytes; 0 = 1 GiB; at least 256 MiB */
+	uint64_t commit_window;        /* dirty bytes that start a map commit; 0 = a quarter of the journal */
+	unsigned commit_interval_s;    /* 0 = 1800 */
+	bool accept_loss;              /* open although the journal is missing or damaged */
+	uint8_t gateway_id[GATEWAY_ID_LEN];
+	/** identity of raw, ram, null: from the configuration; all zero = make one (create fills them in). */
+	uint8_t uuid[UUID_LEN];
+};
+
+/** Make it: for chunked, write volume.json and the first root (if absent: -EEXIST when there is one);
+ *  for raw files, create a sparse file of that size when it is missing.  Fills spec->uuid. */
+int volume_create(struct volume_spec *spec, struct loop *loop, struct arena *arena, struct errinfo *info);
+
+/** Open it on loop: recovery included.  On success the caller registers it. */
+int volume_open(const struct volume_spec *spec, struct loop *loop, struct arena *arena, struct volume **ret,
+		struct errinfo *info);
+
+/** Close from outside the loop, wait for it, free it.  Nobody else may hold a reference. */
+int volume_close(struct volume *vol);
+
+/** Delete its data: every object under the prefix, the journal, the raw file only with `files`. Progress through fn (may be NULL). */
+int volume_delete(const struct volume_spec *spec, struct loop *loop, bool files,
+		  void (*fn)(void *arg, uint64_t done, uint64_t total), void *arg, struct errinfo *info);
+
+/** Serial and NAA derived from a uuid: the same for the life of a volume. */
+void volume_identity(struct volume *vol);
+
+#endif
