@@ -1,0 +1,66 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Runs libiscsi's conformance suite against one LUN, one test a process with a
+# time-out each, and prints a table.  The program exits 0 whatever fails and
+# counts a skipped test as passed, so its output is what is judged.
+#
+# usage: suite.sh URL EXCEPTIONS [FAMILY...]     (default: every family)
+#
+# EXCEPTIONS: lines "FAMILY.TEST RESULT reason"; a result that is not PASS is
+# accepted only when it stands there, and a line whose test passes is an error.
+set -eu
+url=$1
+exceptions=$2
+shift 2
+limit=${TEST_TIMEOUT:-30}
+out=$(mktemp)
+trap 'rm -f "$out"' EXIT
+
+judge() { # the captured output of one test -> PASS, FAIL, SKIPPED, TIMEOUT
+	if [ "$1" -eq 124 ] || [ "$1" -eq 137 ]; then
+		echo TIMEOUT
+	elif ! grep -q '^Run Summary:' "$out"; then
+		echo FAIL
+	elif ! awk '$1 == "tests" && $3 >= 1 && $5 == 0 { ok = 1 } END { exit !ok }' "$out"; then
+		echo FAIL
+	elif grep -q '\[SKIPPED\]' "$out"; then
+		echo SKIPPED
+	else
+		echo PASS
+	fi
+}
+
+wanted() {
+	[ $# -gt 1 ] || return 0
+	name=$1
+	shift
+	for family; do
+		# shellcheck disable=SC2254
+		case ${name%%.*} in $family) return 0 ;; esac
+	done
+	return 1
+}
+
+pass=0 bad=0 excused=0
+for test in $(iscsi-test-cu -l 2>/dev/null | sed -n 's/^ALL\.\([^.]*\.[^.]*\)$/\1/p'); do
+	wanted "$test" "$@" || continue
+	rc=0
+	timeout -k 5 "$limit" iscsi-test-cu -d -S -t "ALL.$test" "$url" >"$out" 2>&1 || rc=$?
+	result=$(judge $rc)
+	line=$(grep -E "^$test[[:space:]]" "$exceptions" || true)
+	expected=$(echo "$line" | awk '{ print $2 }')
+	if [ "$result" = PASS ] && [ -z "$line" ]; then
+		pass=$((pass + 1))
+		continue
+	fi
+	if [ "$result" = "$expected" ]; then
+		excused=$((excused + 1))
+		printf '%-8s %s (%s)\n' "$result" "$test" "$(echo "$line" | cut -d' ' -f3-)"
+		continue
+	fi
+	bad=$((bad + 1))
+	printf '%-8s %s%s\n' "$result" "$test" "${line:+ - the exception list says $expected: update it}"
+	grep -E '^ +[0-9]+\. |SKIPPED|Error|error' "$out" | head -5 || true
+done
+echo "conformance: $pass passed, $bad failed, $excused excused"
+[ "$bad" -eq 0 ] && [ "$pass" -gt 0 ]

@@ -1,0 +1,575 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Kills the daemon with SIGKILL at random moments of a write load, starts it
+ * again, and holds every block against a model of what was promised.
+ *
+ * The real daemon, a real initiator (libiscsi), two LUNs in a directory store:
+ * LUN 0 without a write cache (an answered write is a promise) and LUN 1 with
+ * one (an answered SYNCHRONIZE CACHE or FUA write is).
+ *
+ * Model: each block knows the operations sent to it since its floor, oldest
+ * first; the floor is the newest promised one.  Blocks have at most one
+ * operation in flight, so their operations are ordered.  After a crash a block
+ * must hold exactly what one of floor .. newest left: a whole stamp of that
+ * version, or zeroes.  What was read then is the new floor: it must not change again.
+ *
+ * A cycle kills in the middle of the load; some kill while the daemon starts
+ * (recovery is interrupted) or while it stops (the final commit is).
+ *
+ * usage: kill9 DAEMON [CYCLES [SEED]]; exit 0 = every promise held, 1 = broken, 77 = cannot run here.
+ * --expect-loss turns the verdict round: for daemons with a failpoint armed, the test must notice.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <iscsi/iscsi.h>
+#include <iscsi/scsi-lowlevel.h>
+
+#include "common/bytes.h"
+#include "common/util.h"
+
+#define TARGET "iqn.2026-11.net.lungate:kill9"
+#define BLOCK 4096u
+#define BLOCKS 8192u /* 32 MiB a LUN */
+#define LUNS 2
+#define DEPTH 24
+#define MAX_BLOCKS 32u /* of one operation */
+#define HISTORY 64
+
+enum kind { KIND_ZERO, KIND_STAMP };
+
+struct version {
+	uint32_t number; /* counts the operations of this block */
+	enum kind kind;
+};
+
+struct block {
+	struct version since[HISTORY]; /* [0] is the floor */
+	unsigned n;
+	bool busy;
+};
+
+struct op {
+	unsigned lun;
+	uint32_t lba, count;
+	bool promise; /* its answer raises the floor */
+	bool used;
+	unsigned char *data;
+};
+
+static struct block model[LUNS][BLOCKS];
+static struct op ops[DEPTH];
+static unsigned in_flight, answered, flushes;
+static bool connection_lost;
+static const char *daemon_path;
+static char dir[] = "/tmp/lungate-kill9-XXXXXX";
+static int port, notify_fd = -1;
+static pid_t pid = -1;
+static uint64_t rng;
+
+static uint32_t
+rnd(uint32_t below)
+{
+	rng ^= rng << 13;
+	rng ^= rng >> 7;
+	rng ^= rng << 17;
+	return (uint32_t)(rng >> 11) % below;
+}
+
+__attribute__((noreturn, format(printf, 2, 3))) static void
+finish(int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (pid > 0)
+		kill(pid, SIGKILL);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n");
+	if (code == 1)
+		printf("kept for a look: %s\n", dir);
+	exit(code);
+}
+
+/* -- stamps: every 64 bytes of a block name the block and its version --------- */
+
+static void
+stamp(unsigned char *p, unsigned lun, uint32_t lba, uint32_t number)
+{
+	for (unsigned at = 0; at < BLOCK; at += 64) {
+		memset(p + at, (int)(number + at), 64);
+		put_le32(p + at, 0x4b494c4c);
+		put_le32(p + at + 4, lun);
+		put_le32(p + at + 8, lba);
+		put_le32(p + at + 12, number);
+	}
+}
+
+static bool
+holds(const unsigned char *p, unsigned lun, uint32_t lba, const struct version *v)
+{
+	static const unsigned char zeroes[BLOCK];
+	unsigned char want[BLOCK];
+
+	if (v->kind == KIND_ZERO)
+		return memcmp(p, zeroes, BLOCK) == 0;
+	stamp(want, lun, lba, v->number);
+	return memcmp(p, want, BLOCK) == 0;
+}
+
+/* -- the daemon --------------------------------------------------------------- */
+
+static void
+write_file(const char *name, const char *fmt, ...)
+{
+	char path[256], text[4096];
+	va_list ap;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	f = fopen(path, "w");
+	if (!f || fputs(text, f) < 0 || fclose(f))
+		finish(1, "%s: %s", path, strerror(errno));
+}
+
+static int
+free_port(void)
+{
+	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(sin);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (bind(fd, (struct sockaddr *)&sin, sizeof(sin)) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&sin, &len) < 0)
+		finish(1, "no free port: %s", strerror(errno));
+	close(fd);
+	return ntohs(sin.sin_port);
+}
+
+static void
+prepare(void)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+
+	if (!mkdtemp(dir))
+		finish(1, "%s: %s", dir, strerror(errno));
+	port = free_port();
+	/* Small journal and window: commits, recycled segments and back-pressure all happen under the load.
+	 */
+	write_file(
+		"lungate.json",
+		"{\"listen\": [\"127.0.0.1:%d\"], \"state_dir\": \"%s/state\", \"control\": \"%s/control.sock\",\n"
+		" \"memory\": \"64M\", \"threads\": 1,\n"
+		" \"volumes\": [\n"
+		"  {\"name\": \"through\", \"store\": \"dir:%s/store\", \"size\": %u, \"block_size\": %u,\n"
+		"   \"chunk_size\": \"1M\", \"journal_dir\": \"%s/journal\", \"journal_size\": \"256M\",\n"
+		"   \"commit_window\": \"8M\", \"write_cache\": false},\n"
+		"  {\"name\": \"cached\", \"store\": \"dir:%s/store\", \"size\": %u, \"block_size\": %u,\n"
+		"   \"chunk_size\": \"1M\", \"journal_dir\": \"%s/journal\", \"journal_size\": \"256M\",\n"
+		"   \"commit_window\": \"8M\", \"write_cache\": true}],\n"
+		" \"targets\": [{\"name\": \"" TARGET "\", \"luns\": [\n"
+		"  {\"lun\": 0, \"volume\": \"through\"}, {\"lun\": 1, \"volume\": \"cached\"}]}]}\n",
+		port, dir, dir, dir, BLOCK * BLOCKS, BLOCK, dir, dir, BLOCK * BLOCKS, BLOCK, dir);
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/notify", dir);
+	notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (notify_fd < 0 || bind(notify_fd, (struct sockaddr *)&sun, sizeof(sun)) < 0)
+		finish(1, "%s: %s", sun.sun_path, strerror(errno));
+	setenv("NOTIFY_SOCKET", sun.sun_path, 1);
+}
+
+static void
+spawn(void)
+{
+	char config[256], log[256];
+
+	snprintf(config, sizeof(config), "%s/lungate.json", dir);
+	snprintf(log, sizeof(log), "%s/daemon.log", dir);
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		finish(1, "fork: %s", strerror(errno));
+	if (pid == 0) {
+		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(fd, 1);
+		dup2(fd, 2);
+		execl(daemon_path, daemon_path, "serve", "--config", config, NULL);
+		_exit(127);
+	}
+}
+
+static void
+reap(void)
+{
+	int status;
+	char text[64];
+
+	waitpid(pid, &status, 0);
+	pid = -1;
+	while (recv(notify_fd, text, sizeof(text), 0) > 0)
+		; /* words of the dead */
+}
+
+static void
+wait_ready(void)
+{
+	struct pollfd pfd = {notify_fd, POLLIN, 0};
+	char text[4096];
+
+	for (int tenths = 0; tenths < 1200; tenths++) {
+		int status;
+		ssize_t n;
+
+		if (poll(&pfd, 1, 100) > 0 && (n = recv(notify_fd, text, sizeof(text) - 1, 0)) > 0) {
+			text[n] = '\0';
+			if (strstr(text, "READY=1"))
+				return;
+		}
+		if (waitpid(pid, &status, WNOHANG) == pid) {
+			pid = -1;
+			finish(1, "the daemon did not come up (status 0x%x), see %s/daemon.log", status, dir);
+		}
+	}
+	finish(1, "the daemon was not ready after 120 s, see %s/daemon.log", dir);
+}
+
+/* -- the load ------------------------------------------------------------------ */
+
+static void
+push(struct block *b, enum kind kind)
+{
+	struct version v = {b->since[b->n - 1].number + 1, kind};
+
+	b->since[b->n++] = v;
+	b->busy = true;
+}
+
+static void
+raise_floor(struct block *b, unsigned at)
+{
+	b->n -= at;
+	memmove(b->since, b->since + at, b->n * sizeof(b->since[0]));
+}
+
+static void
+op_done(struct iscsi_context *iscsi, int status, void *command_data, void *private_data)
+{
+	struct scsi_task *task = command_data;
+	struct op *op = private_data;
+
+	(void)iscsi;
+	in_flight--;
+	if (status == SCSI_STATUS_GOOD) {
+		answered++;
+		for (uint32_t i = 0; i < op->count; i++) {
+			struct block *b = &model[op->lun][op->lba + i];
+
+			b->busy = false;
+			if (op->promise)
+				raise_floor(b, b->n - 1);
+		}
+	} else if (status != SCSI_STATUS_CANCELLED && status != SCSI_STATUS_ERROR) {
+		finish(1, "LUN %u LBA %u: status 0x%x: %s", op->lun, op->lba, status, iscsi_get_error(iscsi));
+	} else {
+		connection_lost = true; /* stays busy: nobody knows what became of it */
+	}
+	op->used = false;
+	scsi_free_scsi_task(task);
+}
+
+static bool
+usable(unsigned lun, uint32_t lba, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (model[lun][lba + i].busy || model[lun][lba + i].n == HISTORY)
+			return false;
+	return true;
+}
+
+static void
+send_op(struct iscsi_context *iscsi, struct op *op)
+{
+	unsigned lun = rnd(LUNS);
+	uint32_t count = rnd(4) ? 1 + rnd(4) : 1 + rnd(MAX_BLOCKS), lba = rnd(BLOCKS - count + 1);
+	bool trim = rnd(12) == 0, fua = rnd(8) == 0;
+	struct unmap_list list = {lba, count};
+	struct scsi_task *task;
+
+	if (!usable(lun, lba, count))
+		return;
+	/* UNMAP has no FUA: its answer is a promise only where there is no write cache. */
+	*op = (struct op){lun, lba, count, lun == 0 || (fua && !trim), true, op->data};
+	for (uint32_t i = 0; i < count; i++) {
+		push(&model[lun][lba + i], trim ? KIND_ZERO : KIND_STAMP);
+		if (!trim)
+			stamp(op->data + i * BLOCK, lun, lba + i,
+			      model[lun][lba + i].since[model[lun][lba + i].n - 1].number);
+	}
+	if (trim)
+		task = iscsi_unmap_task(iscsi, (int)lun, 0, 0, &list, 1, op_done, op);
+	else
+		task = iscsi_write16_task(iscsi, (int)lun, lba, op->data, count * BLOCK, BLOCK, 0, 0, fua, 0,
+					  0, op_done, op);
+	if (!task)
+		finish(1, "libiscsi could not send: %s", iscsi_get_error(iscsi));
+	in_flight++;
+}
+
+/* What a flush promises: of each block of LUN 1, the newest operation that was answered before it was sent.
+ */
+struct flush {
+	unsigned upto[BLOCKS];
+	uint32_t number[BLOCKS];
+};
+static struct flush flush_now;
+static bool flush_busy;
+
+static void
+flush_done(struct iscsi_context *iscsi, int status, void *command_data, void *private_data)
+{
+	(void)iscsi;
+	(void)private_data;
+	flush_busy = false;
+	in_flight--;
+	if (status == SCSI_STATUS_GOOD) {
+		flushes++;
+		for (uint32_t lba = 0; lba < BLOCKS; lba++) {
+			struct block *b = &model[1][lba];
+
+			for (unsigned i = 1; i < b->n; i++)
+				if (b->since[i].number == flush_now.number[lba]) {
+					raise_floor(b, i);
+					break;
+				}
+		}
+	} else {
+		connection_lost = true;
+	}
+	scsi_free_scsi_task(command_data);
+}
+
+static void
+send_flush(struct iscsi_context *iscsi)
+{
+	for (uint32_t lba = 0; lba < BLOCKS; lba++) {
+		struct block *b = &model[1][lba];
+		unsigned last = b->n - 1;
+
+		if (b->busy && last > 0)
+			last--;
+		flush_now.number[lba] = b->since[last].number;
+	}
+	if (!iscsi_synchronizecache16_task(iscsi, 1, 0, 0, 0, 0, flush_done, NULL))
+		finish(1, "libiscsi could not send: %s", iscsi_get_error(iscsi));
+	flush_busy = true;
+	in_flight++;
+}
+
+static struct iscsi_context *
+login(bool must)
+{
+	struct iscsi_context *iscsi = iscsi_create_context("iqn.2026-11.net.lungate:kill9-initiator");
+	char portal[64];
+
+	snprintf(portal, sizeof(portal), "127.0.0.1:%d", port);
+	iscsi_set_targetname(iscsi, TARGET);
+	iscsi_set_session_type(iscsi, ISCSI_SESSION_NORMAL);
+	iscsi_set_header_digest(iscsi, ISCSI_HEADER_DIGEST_NONE);
+	iscsi_set_noautoreconnect(iscsi, 1);
+	iscsi_set_timeout(iscsi, 60);
+	if (iscsi_full_connect_sync(iscsi, portal, 0) < 0 && must)
+		finish(1, "login: %s", iscsi_get_error(iscsi));
+	return iscsi;
+}
+
+static void
+clear_attention(struct iscsi_context *iscsi)
+{
+	for (int lun = 0; lun < LUNS; lun++)
+		for (int i = 0; i < 3; i++) {
+			struct scsi_task *task = iscsi_testunitready_sync(iscsi, lun);
+
+			if (task)
+				scsi_free_scsi_task(task);
+		}
+}
+
+static void
+pump(struct iscsi_context *iscsi, int timeout_ms)
+{
+	struct pollfd pfd = {iscsi_get_fd(iscsi), (short)iscsi_which_events(iscsi), 0};
+
+	if (poll(&pfd, 1, timeout_ms) < 0 && errno != EINTR)
+		finish(1, "poll: %s", strerror(errno));
+	if (iscsi_service(iscsi, pfd.revents) < 0)
+		connection_lost = true;
+}
+
+static void
+load_until_killed(uint64_t kill_at, int sig)
+{
+	struct iscsi_context *iscsi = login(true);
+	bool killed = false;
+
+	clear_attention(iscsi);
+	connection_lost = false;
+	kill_at += clock_ns();
+	while (!connection_lost) {
+		if (!killed && clock_ns() >= kill_at) {
+			kill(pid, sig);
+			killed = true;
+		}
+		for (int i = 0; i < DEPTH && !killed; i++)
+			if (!ops[i].used)
+				send_op(iscsi, &ops[i]);
+		if (!killed && !flush_busy && rnd(30) == 0)
+			send_flush(iscsi);
+		pump(iscsi, killed ? 2000 : 1);
+		if (killed && !in_flight)
+			break;
+	}
+	if (!killed)
+		finish(1, "the daemon dropped the connection by itself, see %s/daemon.log", dir);
+	iscsi_destroy_context(iscsi);
+	if (sig == SIGTERM) {
+		usleep(rnd(60000));
+		kill(pid, SIGKILL);
+	}
+	reap();
+	in_flight = 0;
+	flush_busy = false;
+	for (int i = 0; i < DEPTH; i++)
+		ops[i].used = false;
+}
+
+/* -- the verdict ---------------------------------------------------------------- */
+
+static const char *
+describe(const unsigned char *p)
+{
+	static char text[160];
+
+	snprintf(text, sizeof(text), "magic %08x lun %u lba %u version %u ... last %08x lba %u version %u",
+		 get_le32(p), get_le32(p + 4), get_le32(p + 8), get_le32(p + 12), get_le32(p + BLOCK - 64),
+		 get_le32(p + BLOCK - 56), get_le32(p + BLOCK - 52));
+	return text;
+}
+
+static unsigned
+verify_block(unsigned lun, uint32_t lba, const unsigned char *p)
+{
+	struct block *b = &model[lun][lba];
+
+	for (unsigned i = 0; i < b->n; i++) {
+		if (holds(p, lun, lba, &b->since[i])) {
+			raise_floor(b, i);
+			b->n = 1;
+			b->busy = false;
+			return 0;
+		}
+	}
+	printf("LUN %u LBA %u: promised version %u (%s), sent up to %u; found %s\n", lun, lba,
+	       b->since[0].number, b->since[0].kind == KIND_ZERO ? "zeroes" : "data",
+	       b->since[b->n - 1].number, describe(p));
+	b->n = 1;
+	b->busy = false;
+	return 1;
+}
+
+static unsigned
+verify(void)
+{
+	struct iscsi_context *iscsi = login(true);
+	unsigned broken = 0;
+
+	clear_attention(iscsi);
+	for (unsigned lun = 0; lun < LUNS; lun++) {
+		for (uint32_t lba = 0; lba < BLOCKS; lba += 64) {
+			struct scsi_task *task =
+				iscsi_read16_sync(iscsi, (int)lun, lba, 64 * BLOCK, BLOCK, 0, 0, 0, 0, 0);
+
+			if (!task || task->status != SCSI_STATUS_GOOD ||
+			    task->datain.size != (int)(64 * BLOCK))
+				finish(1, "LUN %u LBA %u: read failed: %s", lun, lba, iscsi_get_error(iscsi));
+			for (uint32_t i = 0; i < 64; i++)
+				broken += verify_block(lun, lba + i, task->datain.data + i * BLOCK);
+			scsi_free_scsi_task(task);
+		}
+	}
+	iscsi_logout_sync(iscsi);
+	iscsi_destroy_context(iscsi);
+	return broken;
+}
+
+int
+main(int argc, char **argv)
+{
+	bool expect_loss = argc > 1 && !strcmp(argv[1], "--expect-loss");
+	unsigned cycles, broken = 0;
+	const char *seed;
+
+	argc -= expect_loss;
+	argv += expect_loss;
+	if (argc < 2)
+		finish(2, "usage: kill9 [--expect-loss] DAEMON [CYCLES [SEED]]");
+	daemon_path = argv[1];
+	if (access(daemon_path, X_OK) < 0)
+		finish(77, "SKIP: %s: %s", daemon_path, strerror(errno));
+	cycles = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 200;
+	seed = argc > 3 ? argv[3] : NULL;
+	rng = seed ? strtoull(seed, NULL, 0) : clock_ns() | 1;
+	printf("seed 0x%llx, %u cycles\n", (unsigned long long)rng, cycles);
+	signal(SIGPIPE, SIG_IGN);
+	for (unsigned i = 0; i < DEPTH; i++)
+		ops[i].data = malloc(MAX_BLOCKS * BLOCK);
+	for (unsigned lun = 0; lun < LUNS; lun++)
+		for (uint32_t lba = 0; lba < BLOCKS; lba++)
+			model[lun][lba] = (struct block){.since = {{0, KIND_ZERO}}, .n = 1};
+	prepare();
+	for (unsigned cycle = 0; cycle < cycles && !broken; cycle++) {
+		if (cycle % 7 == 3) { /* recovery itself is killed */
+			spawn();
+			usleep(rnd(40000));
+			kill(pid, SIGKILL);
+			reap();
+		}
+		spawn();
+		wait_ready();
+		broken += verify();
+		load_until_killed((5 + rnd(150)) * 1000000ull, cycle % 9 == 5 ? SIGTERM : SIGKILL);
+	}
+	if (!broken) {
+		spawn();
+		wait_ready();
+		broken += verify();
+		kill(pid, SIGTERM);
+		reap();
+	}
+	if (expect_loss)
+		finish(broken ? 0 : 1,
+		       broken ? "the loss was noticed: %u blocks" : "the loss was NOT noticed", broken);
+	if (broken)
+		finish(1, "%u blocks broke a promise", broken);
+	printf("%u kills, %u operations and %u flushes answered, every promise held\n", cycles, answered,
+	       flushes);
+	execlp("rm", "rm", "-rf", dir, NULL);
+	return 1;
+}
