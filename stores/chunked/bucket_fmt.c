@@ -1,0 +1,829 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Codec of the binary objects and keys of a volume in the bucket; volume.json is in
+ * bucket_json.c.  Pure functions over byte arrays: no state, no I/O.
+ *
+ * Offsets are spelled as enums next to each object, in the order of doc/formats.md.
+ * A decoder checks the CRC before it looks at any other field, so that damage is
+ * never mistaken for a newer version.
+ */
+#include "stores/chunked/bucket_fmt.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/bytes.h"
+#include "common/crc32c.h"
+
+#define MAGIC_LEN 8
+#define ROOT_MAGIC "LUNGROOT"
+#define OWNER_MAGIC "LUNGOWNR"
+#define LEAF_MAGIC "LUNGLEAF"
+#define BASE_MAGIC "LUNGBASE"
+
+/* What every object starts with. */
+enum { AT_MAGIC = 0, AT_VERSION = 8, AT_FLAGS = 12, AT_UUID = 16, PROLOGUE = 32 };
+
+static const uint8_t zero_uuid[UUID_LEN];
+
+static void
+prologue_encode(uint8_t *p, const char *magic, const uint8_t uuid[UUID_LEN])
+{
+	memcpy(p + AT_MAGIC, magic, MAGIC_LEN);
+	put_le32(p + AT_VERSION, BUCKET_VERSION);
+	put_le32(p + AT_FLAGS, 0);
+	memcpy(p + AT_UUID, uuid, UUID_LEN);
+}
+
+/** n includes the four bytes of the CRC at the end; uuid NULL = any. */
+static int
+prologue_check(const uint8_t *p, size_t n, const char *magic, const uint8_t *uuid)
+{
+	if (n < PROLOGUE + 4 || memcmp(p + AT_MAGIC, magic, MAGIC_LEN) != 0)
+		return LG_ECORRUPT;
+	if (get_le32(p + n - 4) != crc32c(0, p, n - 4))
+		return LG_ECORRUPT;
+	if (get_le32(p + AT_VERSION) != BUCKET_VERSION || get_le32(p + AT_FLAGS) != 0)
+		return LG_EFORMAT;
+	if (uuid && memcmp(p + AT_UUID, uuid, UUID_LEN) != 0)
+		return LG_ECORRUPT;
+	return 0;
+}
+
+static void
+seal(uint8_t *p, size_t n)
+{
+	put_le32(p + n - 4, crc32c(0, p, n - 4));
+}
+
+static bool
+all_zero(const uint8_t *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (p[i])
+			return false;
+	return true;
+}
+
+static bool
+geometry_valid(uint32_t chunk_size, uint32_t block_size)
+{
+	return is_pow2(chunk_size) && chunk_size >= BUCKET_CHUNK_MIN && chunk_size <= BUCKET_CHUNK_MAX &&
+	       (block_size == 512 || block_size == 4096);
+}
+
+/* ---- owner -------------------------------------------------------------- */
+
+enum {
+	OWNER_GENERATION = 32,
+	OWNER_COUNTER = 40,
+	OWNER_NONCE = 48,
+	OWNER_GATEWAY = 64,
+	OWNER_LEASE_EPOCH = 80,
+	OWNER_STATE = 88,
+	OWNER_JOURNAL_STATE = 92,
+	OWNER_JOURNAL = 96,
+	OWNER_COMMITTED = 112,
+	OWNER_TIME = 120,
+	OWNER_PORTAL = 128,
+	OWNER_RESERVED = 256,
+};
+
+static bool
+owner_valid(const struct bucket_owner *o)
+{
+	bool no_journal = memcmp(o->journal_uuid, zero_uuid, UUID_LEN) == 0;
+
+	for (const char *c = o->portal; *c; c++)
+		if (*c < 0x20 || *c > 0x7e)
+			return false;
+	return o->generation <= BUCKET_GENERATION_MAX && o->committed_seq <= BUCKET_SEQ_MAX &&
+	       (o->state == BUCKET_OWNER_RELEASED || o->state == BUCKET_OWNER_HELD ||
+		o->state == BUCKET_OWNER_TOMBSTONE) &&
+	       o->journal_state >= BUCKET_JOURNAL_NONE && o->journal_state <= BUCKET_JOURNAL_SEALED &&
+	       no_journal == (o->journal_state == BUCKET_JOURNAL_NONE);
+}
+
+void
+bucket_owner_encode(const struct bucket_owner *owner, uint8_t buf[BUCKET_OWNER_BYTES])
+{
+	assert(memchr(owner->portal, 0, sizeof(owner->portal)) && owner_valid(owner));
+	memset(buf, 0, BUCKET_OWNER_BYTES);
+	prologue_encode(buf, OWNER_MAGIC, owner->uuid);
+	put_le64(buf + OWNER_GENERATION, owner->generation);
+	put_le64(buf + OWNER_COUNTER, owner->counter);
+	memcpy(buf + OWNER_NONCE, owner->nonce, BUCKET_NONCE_LEN);
+	memcpy(buf + OWNER_GATEWAY, owner->gateway_id, UUID_LEN);
+	put_le64(buf + OWNER_LEASE_EPOCH, owner->lease_epoch);
+	put_le32(buf + OWNER_STATE, owner->state);
+	put_le32(buf + OWNER_JOURNAL_STATE, owner->journal_state);
+	memcpy(buf + OWNER_JOURNAL, owner->journal_uuid, UUID_LEN);
+	put_le64(buf + OWNER_COMMITTED, owner->committed_seq);
+	put_le64(buf + OWNER_TIME, owner->time_ms);
+	memcpy(buf + OWNER_PORTAL, owner->portal, strlen(owner->portal));
+	seal(buf, BUCKET_OWNER_BYTES);
+}
+
+int
+bucket_owner_decode(const void *data, size_t n, const uint8_t uuid[UUID_LEN], struct bucket_owner *ret)
+{
+	const uint8_t *p = data;
+	struct bucket_owner o = {0};
+
+	if (n != BUCKET_OWNER_BYTES)
+		return LG_ECORRUPT;
+	int rc = prologue_check(p, n, OWNER_MAGIC, uuid);
+	if (rc)
+		return rc;
+	if (!all_zero(p + OWNER_RESERVED, BUCKET_OWNER_BYTES - 4 - OWNER_RESERVED))
+		return LG_EFORMAT;
+
+	memcpy(o.uuid, p + AT_UUID, UUID_LEN);
+	o.generation = get_le64(p + OWNER_GENERATION);
+	o.counter = get_le64(p + OWNER_COUNTER);
+	memcpy(o.nonce, p + OWNER_NONCE, BUCKET_NONCE_LEN);
+	memcpy(o.gateway_id, p + OWNER_GATEWAY, UUID_LEN);
+	o.lease_epoch = get_le64(p + OWNER_LEASE_EPOCH);
+	uint32_t state = get_le32(p + OWNER_STATE), journal_state = get_le32(p + OWNER_JOURNAL_STATE);
+	if (state > BUCKET_OWNER_TOMBSTONE || journal_state > BUCKET_JOURNAL_SEALED)
+		return LG_EFORMAT;
+	o.state = (enum bucket_owner_state)state;
+	o.journal_state = (enum bucket_journal_state)journal_state;
+	memcpy(o.journal_uuid, p + OWNER_JOURNAL, UUID_LEN);
+	o.committed_seq = get_le64(p + OWNER_COMMITTED);
+	o.time_ms = get_le64(p + OWNER_TIME);
+	const uint8_t *portal = p + OWNER_PORTAL;
+	const uint8_t *end = memchr(portal, 0, BUCKET_PORTAL_MAX + 1);
+	if (!end || !all_zero(end, (size_t)(portal + BUCKET_PORTAL_MAX + 1 - end)))
+		return LG_ECORRUPT;
+	memcpy(o.portal, portal, (size_t)(end - portal));
+	if (!owner_valid(&o))
+		return LG_ECORRUPT;
+	*ret = o;
+	return 0;
+}
+
+/* ---- root --------------------------------------------------------------- */
+
+enum {
+	ROOT_GENERATION = 32,
+	ROOT_COMMIT = 40,
+	ROOT_SIZE = 48,
+	ROOT_COVERED = 56,
+	ROOT_NONCE = 64,
+	ROOT_CHUNK_SIZE = 80,
+	ROOT_BLOCK_SIZE = 84,
+	ROOT_TIME = 88,
+	ROOT_JOURNAL = 96,
+	ROOT_SECTIONS = 112, /* how many follow the header */
+	ROOT_LENGTH = 116,   /* of the whole object */
+	ROOT_RESERVED = 120,
+	ROOT_HEADER = 128,
+};
+
+/* A section: type 2, flags 2, entry bytes 4, entries 4, zero 4; then the entries. */
+enum {
+	SECTION_TYPE = 0,
+	SECTION_FLAGS = 2,
+	SECTION_ENTRY = 4,
+	SECTION_COUNT = 8,
+	SECTION_ZERO = 12,
+	SECTION_HEADER = 16
+};
+enum { SECTION_LEAVES = 1 };
+
+enum {
+	REF_LEAF = 0,
+	REF_GENERATION = 4,
+	REF_COMMIT = 8,
+	REF_CRC = 16,
+	REF_PRESENT = 20,
+	REF_LENGTH = 24,
+	REF_FLAGS = 28,
+	REF_BYTES = 32,
+};
+
+static bool
+leaf_ref_valid(const struct bucket_leaf_ref *r)
+{
+	return r->present >= 1 && r->present <= BUCKET_LEAF_CHUNKS && r->length > BUCKET_LEAF_HEADER &&
+	       r->length <= BUCKET_LEAF_BYTES_MAX;
+}
+
+static bool
+root_valid(const struct bucket_root *r)
+{
+	if (r->generation > BUCKET_GENERATION_MAX || r->covered_seq > BUCKET_SEQ_MAX)
+		return false;
+	if (!geometry_valid(r->chunk_size, r->block_size))
+		return false;
+	if (r->size == 0 || r->size > INT64_MAX || r->size % r->block_size)
+		return false;
+	uint64_t chunks = (r->size - 1) / r->chunk_size + 1;
+	if (chunks > BUCKET_CHUNKS_MAX)
+		return false;
+	for (uint32_t i = 0; i < r->nleaves; i++) {
+		const struct bucket_leaf_ref *ref = &r->leaves[i];
+
+		if (!leaf_ref_valid(ref) || (uint64_t)ref->leaf << BUCKET_LEAF_SHIFT >= chunks)
+			return false;
+		if (i > 0 && ref->leaf <= r->leaves[i - 1].leaf)
+			return false;
+	}
+	return true;
+}
+
+size_t
+bucket_root_bytes(const struct bucket_root *root)
+{
+	return ROOT_HEADER + SECTION_HEADER + (size_t)root->nleaves * REF_BYTES + 4;
+}
+
+void
+bucket_root_encode(const struct bucket_root *root, uint8_t *buf)
+{
+	size_t n = bucket_root_bytes(root);
+
+	assert(root_valid(root));
+	memset(buf, 0, ROOT_HEADER + SECTION_HEADER);
+	prologue_encode(buf, ROOT_MAGIC, root->uuid);
+	put_le64(buf + ROOT_GENERATION, root->generation);
+	put_le64(buf + ROOT_COMMIT, root->commit);
+	put_le64(buf + ROOT_SIZE, root->size);
+	put_le64(buf + ROOT_COVERED, root->covered_seq);
+	memcpy(buf + ROOT_NONCE, root->nonce, BUCKET_NONCE_LEN);
+	put_le32(buf + ROOT_CHUNK_SIZE, root->chunk_size);
+	put_le32(buf + ROOT_BLOCK_SIZE, root->block_size);
+	put_le64(buf + ROOT_TIME, root->time_ms);
+	memcpy(buf + ROOT_JOURNAL, root->journal_uuid, UUID_LEN);
+	put_le32(buf + ROOT_SECTIONS, 1);
+	put_le32(buf + ROOT_LENGTH, (uint32_t)n);
+
+	uint8_t *p = buf + ROOT_HEADER;
+	put_le16(p + SECTION_TYPE, SECTION_LEAVES);
+	put_le32(p + SECTION_ENTRY, REF_BYTES);
+	put_le32(p + SECTION_COUNT, root->nleaves);
+	p += SECTION_HEADER;
+	for (uint32_t i = 0; i < root->nleaves; i++, p += REF_BYTES) {
+		const struct bucket_leaf_ref *ref = &root->leaves[i];
+
+		put_le32(p + REF_LEAF, ref->leaf);
+		put_le32(p + REF_GENERATION, ref->generation);
+		put_le64(p + REF_COMMIT, ref->commit);
+		put_le32(p + REF_CRC, ref->crc);
+		put_le32(p + REF_PRESENT, ref->present);
+		put_le32(p + REF_LENGTH, ref->length);
+		put_le32(p + REF_FLAGS, 0);
+	}
+	seal(buf, n);
+}
+
+/** The one section that this version knows; p and room: from its header to before the CRC. */
+static int
+root_leaves_decode(const uint8_t *p, size_t room, struct bucket_root *ret)
+{
+	if (room < SECTION_HEADER)
+		return LG_ECORRUPT;
+	if (get_le16(p + SECTION_TYPE) != SECTION_LEAVES || get_le16(p + SECTION_FLAGS) != 0 ||
+	    get_le32(p + SECTION_ENTRY) != REF_BYTES || get_le32(p + SECTION_ZERO) != 0)
+		return LG_EFORMAT;
+	uint32_t count = get_le32(p + SECTION_COUNT);
+	if (count > BUCKET_LEAVES_MAX || room != SECTION_HEADER + (size_t)count * REF_BYTES)
+		return LG_ECORRUPT;
+	if (count == 0)
+		return 0;
+
+	ret->leaves = calloc(count, sizeof(*ret->leaves));
+	if (!ret->leaves)
+		return -ENOMEM;
+	ret->nleaves = count;
+	p += SECTION_HEADER;
+	for (uint32_t i = 0; i < count; i++, p += REF_BYTES) {
+		ret->leaves[i] = (struct bucket_leaf_ref){
+			.leaf = get_le32(p + REF_LEAF),
+			.generation = get_le32(p + REF_GENERATION),
+			.commit = get_le64(p + REF_COMMIT),
+			.crc = get_le32(p + REF_CRC),
+			.present = get_le32(p + REF_PRESENT),
+			.length = get_le32(p + REF_LENGTH),
+		};
+		if (get_le32(p + REF_FLAGS) != 0)
+			return LG_EFORMAT;
+	}
+	return 0;
+}
+
+int
+bucket_root_decode(const void *data, size_t n, const uint8_t uuid[UUID_LEN], struct bucket_root *ret)
+{
+	const uint8_t *p = data;
+	struct bucket_root r = {0};
+
+	if (n < ROOT_HEADER + 4 || n > BUCKET_ROOT_MAX)
+		return LG_ECORRUPT;
+	int rc = prologue_check(p, n, ROOT_MAGIC, uuid);
+	if (rc)
+		return rc;
+	if (get_le32(p + ROOT_SECTIONS) != 1 || !all_zero(p + ROOT_RESERVED, ROOT_HEADER - ROOT_RESERVED))
+		return LG_EFORMAT;
+	if (get_le32(p + ROOT_LENGTH) != n)
+		return LG_ECORRUPT;
+
+	memcpy(r.uuid, p + AT_UUID, UUID_LEN);
+	r.generation = get_le64(p + ROOT_GENERATION);
+	r.commit = get_le64(p + ROOT_COMMIT);
+	r.size = get_le64(p + ROOT_SIZE);
+	r.covered_seq = get_le64(p + ROOT_COVERED);
+	memcpy(r.nonce, p + ROOT_NONCE, BUCKET_NONCE_LEN);
+	r.chunk_size = get_le32(p + ROOT_CHUNK_SIZE);
+	r.block_size = get_le32(p + ROOT_BLOCK_SIZE);
+	r.time_ms = get_le64(p + ROOT_TIME);
+	memcpy(r.journal_uuid, p + ROOT_JOURNAL, UUID_LEN);
+	rc = root_leaves_decode(p + ROOT_HEADER, n - 4 - ROOT_HEADER, &r);
+	if (!rc && !root_valid(&r))
+		rc = LG_ECORRUPT;
+	if (rc) {
+		bucket_root_fini(&r);
+		return rc;
+	}
+	*ret = r;
+	return 0;
+}
+
+void
+bucket_root_fini(struct bucket_root *root)
+{
+	free(root->leaves);
+	root->leaves = NULL;
+	root->nleaves = 0;
+}
+
+/* ---- leaf --------------------------------------------------------------- */
+
+enum {
+	LEAF_NUMBER = 32,
+	LEAF_GENERATION = 36,
+	LEAF_COMMIT = 40,
+	LEAF_PRESENT = 48,
+	LEAF_GROUPS = 52,
+	LEAF_OVERLAYS = 56, /* bytes of the overlay table: 0 in this version */
+	LEAF_RESERVED = 64,
+	LEAF_BITMAP = 96,
+	LEAF_GROUP_COUNT = 256,
+	LEAF_BITMAP_BYTES = LEAF_GROUP_COUNT / 8,
+};
+
+enum { ENTRY_GENERATION = 0, ENTRY_SEQ = 4, ENTRY_FLAGS = 10, ENTRY_OVERLAY = 12, ENTRY_BYTES = 16 };
+
+_Static_assert(LEAF_BITMAP + LEAF_BITMAP_BYTES == BUCKET_LEAF_HEADER, "bitmap ends the header");
+_Static_assert(LEAF_GROUP_COUNT *BUCKET_LEAF_GROUP == BUCKET_LEAF_CHUNKS, "groups cover the leaf");
+_Static_assert(sizeof(struct bucket_entry) == 16, "16 bytes a chunk in memory");
+
+static unsigned
+group_present(const struct bucket_entry *group)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < BUCKET_LEAF_GROUP; i++)
+		n += bucket_entry_present(group[i]);
+	return n;
+}
+
+size_t
+bucket_leaf_bytes(const struct bucket_entry *entries, uint32_t *ret_present)
+{
+	uint32_t present = 0;
+	size_t groups = 0;
+
+	for (unsigned g = 0; g < LEAF_GROUP_COUNT; g++) {
+		unsigned n = group_present(entries + g * BUCKET_LEAF_GROUP);
+
+		present += n;
+		groups += n > 0;
+	}
+	if (ret_present)
+		*ret_present = present;
+	return BUCKET_LEAF_HEADER + groups * BUCKET_LEAF_GROUP * ENTRY_BYTES + 4;
+}
+
+static void
+entry_encode(struct bucket_entry e, uint8_t *p)
+{
+	assert(bucket_entry_flags(e) == BUCKET_ENTRY_BASE ? e.overlay == 0
+							  : !e.seq_flags && !e.generation && !e.overlay);
+	put_le32(p + ENTRY_GENERATION, e.generation);
+	put_le48(p + ENTRY_SEQ, bucket_entry_seq(e));
+	put_le16(p + ENTRY_FLAGS, (uint16_t)bucket_entry_flags(e));
+	put_le32(p + ENTRY_OVERLAY, e.overlay);
+}
+
+static int
+entry_decode(const uint8_t *p, struct bucket_entry *ret)
+{
+	uint16_t flags = get_le16(p + ENTRY_FLAGS);
+	uint32_t overlay = get_le32(p + ENTRY_OVERLAY);
+
+	if (flags & ~BUCKET_ENTRY_BASE || overlay)
+		return LG_EFORMAT;
+	if (!flags && !all_zero(p, ENTRY_BYTES))
+		return LG_ECORRUPT;
+	ret->seq_flags = get_le48(p + ENTRY_SEQ) | (uint64_t)flags << 48;
+	ret->generation = get_le32(p + ENTRY_GENERATION);
+	ret->overlay = 0;
+	return 0;
+}
+
+void
+bucket_leaf_encode(const struct bucket_leaf *leaf, const struct bucket_entry *entries, uint8_t *buf,
+		   struct bucket_leaf_ref *ret_ref)
+{
+	uint32_t present, groups = 0;
+	size_t n = bucket_leaf_bytes(entries, &present);
+
+	assert(present > 0 && leaf->leaf < BUCKET_LEAVES_MAX);
+	memset(buf, 0, BUCKET_LEAF_HEADER);
+	prologue_encode(buf, LEAF_MAGIC, leaf->uuid);
+	put_le32(buf + LEAF_NUMBER, leaf->leaf);
+	put_le32(buf + LEAF_GENERATION, leaf->generation);
+	put_le64(buf + LEAF_COMMIT, leaf->commit);
+	put_le32(buf + LEAF_PRESENT, present);
+
+	uint8_t *p = buf + BUCKET_LEAF_HEADER;
+	for (unsigned g = 0; g < LEAF_GROUP_COUNT; g++) {
+		const struct bucket_entry *group = entries + g * BUCKET_LEAF_GROUP;
+
+		if (!group_present(group))
+			continue;
+		buf[LEAF_BITMAP + g / 8] |= (uint8_t)(1u << g % 8);
+		groups++;
+		for (unsigned i = 0; i < BUCKET_LEAF_GROUP; i++, p += ENTRY_BYTES)
+			entry_encode(group[i], p);
+	}
+	put_le32(buf + LEAF_GROUPS, groups);
+	seal(buf, n);
+	*ret_ref = (struct bucket_leaf_ref){
+		.leaf = leaf->leaf,
+		.generation = leaf->generation,
+		.commit = leaf->commit,
+		.crc = get_le32(buf + n - 4),
+		.present = present,
+		.length = (uint32_t)n,
+	};
+}
+
+/** Header against the reference and itself. */
+static int
+leaf_header_check(const uint8_t *p, size_t n, const struct bucket_leaf_ref *ref)
+{
+	unsigned groups = 0;
+
+	if (get_le64(p + LEAF_OVERLAYS) != 0 || !all_zero(p + LEAF_RESERVED, LEAF_BITMAP - LEAF_RESERVED))
+		return LG_EFORMAT;
+	for (unsigned g = 0; g < LEAF_GROUP_COUNT; g++)
+		groups += p[LEAF_BITMAP + g / 8] >> g % 8 & 1;
+	if (get_le32(p + LEAF_NUMBER) != ref->leaf || get_le32(p + LEAF_GENERATION) != ref->generation ||
+	    get_le64(p + LEAF_COMMIT) != ref->commit || get_le32(p + LEAF_PRESENT) != ref->present ||
+	    get_le32(p + LEAF_GROUPS) != groups)
+		return LG_ECORRUPT;
+	if (n != BUCKET_LEAF_HEADER + (size_t)groups * BUCKET_LEAF_GROUP * ENTRY_BYTES + 4)
+		return LG_ECORRUPT;
+	return 0;
+}
+
+int
+bucket_leaf_decode(const void *data, size_t n, const uint8_t uuid[UUID_LEN],
+		   const struct bucket_leaf_ref *ref, struct bucket_entry *entries)
+{
+	const uint8_t *p = data;
+	uint32_t present = 0;
+
+	if (n < BUCKET_LEAF_HEADER + 4 || n != ref->length || get_le32(p + n - 4) != ref->crc)
+		return LG_ECORRUPT;
+	int rc = prologue_check(p, n, LEAF_MAGIC, uuid);
+	if (!rc)
+		rc = leaf_header_check(p, n, ref);
+	if (rc)
+		return rc;
+
+	const uint8_t *at = p + BUCKET_LEAF_HEADER;
+	memset(entries, 0, BUCKET_LEAF_CHUNKS * sizeof(*entries));
+	for (unsigned g = 0; g < LEAF_GROUP_COUNT; g++) {
+		struct bucket_entry *group = entries + g * BUCKET_LEAF_GROUP;
+
+		if (!(p[LEAF_BITMAP + g / 8] >> g % 8 & 1))
+			continue;
+		for (unsigned i = 0; i < BUCKET_LEAF_GROUP; i++, at += ENTRY_BYTES) {
+			rc = entry_decode(at, &group[i]);
+			if (rc)
+				return rc;
+		}
+		unsigned here = group_present(group);
+		if (here == 0)
+			return LG_ECORRUPT;
+		present += here;
+	}
+	return present == ref->present ? 0 : LG_ECORRUPT;
+}
+
+/* ---- base --------------------------------------------------------------- */
+
+enum {
+	BASE_INDEX = 32,
+	BASE_GENERATION = 40,
+	BASE_SEQ = 48,
+	BASE_LENGTH = 56,
+	BASE_CHUNK_SIZE = 60,
+	BASE_PAGES = 64,
+	BASE_TABLE_CRC = 68,
+	BASE_DATA_CRC = 72,
+	BASE_COMPRESSION = 76, /* 0: none */
+	BASE_ENCRYPTION = 78,  /* 0: none */
+	BASE_RESERVED = 80,
+};
+
+static bool
+base_valid(const struct bucket_base *b)
+{
+	return b->index < BUCKET_CHUNKS_MAX && b->generation <= BUCKET_GENERATION_MAX &&
+	       b->seq <= BUCKET_SEQ_MAX && geometry_valid(b->chunk_size, 4096) && b->length > 0 &&
+	       b->length <= b->chunk_size && b->length % BUCKET_PAGE == 0;
+}
+
+void
+bucket_base_tail_encode(const struct bucket_base *base, const uint32_t *crcs, uint8_t *tail)
+{
+	uint32_t pages = base->chunk_size / BUCKET_PAGE, stored = base->length / BUCKET_PAGE;
+	size_t table = (size_t)pages * 4;
+	uint8_t *f = tail + table;
+
+	assert(base_valid(base));
+	for (uint32_t i = 0; i < pages; i++)
+		put_le32(tail + (size_t)i * 4, i < stored ? crcs[i] : CRC32C_ZERO_PAGE);
+	memset(f, 0, BUCKET_BASE_FOOTER);
+	prologue_encode(f, BASE_MAGIC, base->uuid);
+	put_le64(f + BASE_INDEX, base->index);
+	put_le64(f + BASE_GENERATION, base->generation);
+	put_le64(f + BASE_SEQ, base->seq);
+	put_le32(f + BASE_LENGTH, base->length);
+	put_le32(f + BASE_CHUNK_SIZE, base->chunk_size);
+	put_le32(f + BASE_PAGES, pages);
+	put_le32(f + BASE_TABLE_CRC, crc32c(0, tail, table));
+	put_le32(f + BASE_DATA_CRC, base->data_crc);
+	seal(f, BUCKET_BASE_FOOTER);
+}
+
+int
+bucket_base_footer_decode(const void *footer, size_t n, struct bucket_base *ret, uint32_t *ret_table_crc)
+{
+	const uint8_t *f = footer;
+	struct bucket_base b = {0};
+
+	if (n != BUCKET_BASE_FOOTER)
+		return LG_ECORRUPT;
+	int rc = prologue_check(f, n, BASE_MAGIC, NULL);
+	if (rc)
+		return rc;
+	if (get_le16(f + BASE_COMPRESSION) != 0 || get_le16(f + BASE_ENCRYPTION) != 0 ||
+	    !all_zero(f + BASE_RESERVED, BUCKET_BASE_FOOTER - 4 - BASE_RESERVED))
+		return LG_EFORMAT;
+
+	memcpy(b.uuid, f + AT_UUID, UUID_LEN);
+	b.index = get_le64(f + BASE_INDEX);
+	b.generation = get_le64(f + BASE_GENERATION);
+	b.seq = get_le64(f + BASE_SEQ);
+	b.length = get_le32(f + BASE_LENGTH);
+	b.chunk_size = get_le32(f + BASE_CHUNK_SIZE);
+	b.data_crc = get_le32(f + BASE_DATA_CRC);
+	if (!base_valid(&b) || get_le32(f + BASE_PAGES) != b.chunk_size / BUCKET_PAGE)
+		return LG_ECORRUPT;
+	*ret = b;
+	*ret_table_crc = get_le32(f + BASE_TABLE_CRC);
+	return 0;
+}
+
+int
+bucket_base_tail_decode(const void *tail, size_t n, const struct bucket_base *expect, struct bucket_base *ret,
+			uint32_t *crcs)
+{
+	const uint8_t *p = tail;
+	struct bucket_base b;
+	uint32_t table_crc;
+
+	if (n != bucket_base_tail_bytes(expect->chunk_size))
+		return LG_ECORRUPT;
+	size_t table = n - BUCKET_BASE_FOOTER;
+	int rc = bucket_base_footer_decode(p + table, BUCKET_BASE_FOOTER, &b, &table_crc);
+	if (rc)
+		return rc;
+	if (memcmp(b.uuid, expect->uuid, UUID_LEN) != 0 || b.index != expect->index ||
+	    b.generation != expect->generation || b.seq != expect->seq || b.chunk_size != expect->chunk_size)
+		return LG_ECORRUPT;
+	if (crc32c(0, p, table) != table_crc)
+		return LG_ECORRUPT;
+	for (size_t i = b.length / BUCKET_PAGE; i < table / 4; i++)
+		if (get_le32(p + i * 4) != CRC32C_ZERO_PAGE)
+			return LG_ECORRUPT;
+	for (size_t i = 0; crcs && i < table / 4; i++)
+		crcs[i] = get_le32(p + i * 4);
+	*ret = b;
+	return 0;
+}
+
+/* ---- keys --------------------------------------------------------------- */
+
+static bool
+snapshot_name_valid(const char *s)
+{
+	size_t n = strlen(s);
+
+	if (n == 0 || n > BUCKET_SNAPSHOT_NAME_MAX || s[0] == '.')
+		return false;
+	return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
+}
+
+/** The part after the prefix; length as snprintf. */
+static int
+key_tail(const struct bucket_key *k, char *buf, size_t len)
+{
+	unsigned long long number = k->number;
+
+	switch (k->kind) {
+	case BUCKET_KEY_VOLUME:
+		return snprintf(buf, len, "volume.json");
+	case BUCKET_KEY_OWNER:
+		return snprintf(buf, len, "owner");
+	case BUCKET_KEY_ROOT:
+		return snprintf(buf, len, "root");
+	case BUCKET_KEY_BASE:
+		return snprintf(buf, len, "c/%02x/%08x.%08x.%016llx", k->index & 0xff, k->index,
+				k->generation, number);
+	case BUCKET_KEY_LEAF:
+		return snprintf(buf, len, "m/%08x.%016llx.l%08x", k->generation, number, k->index);
+	case BUCKET_KEY_DELTA:
+		return snprintf(buf, len, "m/%08x.%016llx.d", k->generation, number);
+	case BUCKET_KEY_SEGMENT:
+		return snprintf(buf, len, "s/%02x/%08x.%016llx", (unsigned)(number & 0xff), k->generation,
+				number);
+	case BUCKET_KEY_LOG:
+		return snprintf(buf, len, "l/%08x.%016llx", k->generation, number);
+	case BUCKET_KEY_SNAPSHOT:
+		assert(snapshot_name_valid(k->name));
+		return snprintf(buf, len, "snapshot/%s", k->name);
+	}
+	assert(!"key kind");
+	return -EINVAL;
+}
+
+int
+bucket_key_format(const struct bucket_key *key, const char *prefix, char *buf, size_t len)
+{
+	char tail[BUCKET_KEY_MAX];
+	int n = key_tail(key, tail, sizeof(tail));
+
+	assert(n > 0 && (size_t)n < sizeof(tail));
+	n = snprintf(buf, len, "%s%s%s", prefix, *prefix ? "/" : "", tail);
+	return n > 0 && (size_t)n < len ? n : -ENAMETOOLONG;
+}
+
+int
+bucket_key_base(const char *prefix, uint32_t index, uint32_t generation, uint64_t seq, char *buf, size_t len)
+{
+	struct bucket_key k = {
+		.kind = BUCKET_KEY_BASE, .index = index, .generation = generation, .number = seq};
+
+	return bucket_key_format(&k, prefix, buf, len);
+}
+
+int
+bucket_key_leaf(const char *prefix, const struct bucket_leaf_ref *ref, char *buf, size_t len)
+{
+	struct bucket_key k = {
+		.kind = BUCKET_KEY_LEAF,
+		.index = ref->leaf,
+		.generation = ref->generation,
+		.number = ref->commit,
+	};
+
+	return bucket_key_format(&k, prefix, buf, len);
+}
+
+/** Exactly `digits` lower-case hex digits; moves *s behind them. */
+static bool
+take_hex(const char **s, unsigned digits, uint64_t *ret)
+{
+	uint64_t v = 0;
+
+	for (unsigned i = 0; i < digits; i++) {
+		char c = (*s)[i];
+
+		if (c >= '0' && c <= '9')
+			v = v << 4 | (uint64_t)(c - '0');
+		else if (c >= 'a' && c <= 'f')
+			v = v << 4 | (uint64_t)(c - 'a' + 10);
+		else
+			return false;
+	}
+	*s += digits;
+	*ret = v;
+	return true;
+}
+
+static bool
+take_char(const char **s, char c)
+{
+	if (**s != c)
+		return false;
+	(*s)++;
+	return true;
+}
+
+/** "GEN8.NUMBER16". */
+static bool
+take_versioned(const char **s, struct bucket_key *k)
+{
+	uint64_t generation;
+
+	if (!take_hex(s, 8, &generation) || !take_char(s, '.') || !take_hex(s, 16, &k->number))
+		return false;
+	k->generation = (uint32_t)generation;
+	return true;
+}
+
+static bool
+parse_data(const char *s, struct bucket_key *k)
+{
+	uint64_t shard, v;
+
+	if (*s == 0 || s[1] != '/')
+		return false;
+	char room = *s;
+	s += 2;
+	switch (room) {
+	case 'c':
+		k->kind = BUCKET_KEY_BASE;
+		if (!take_hex(&s, 2, &shard) || !take_char(&s, '/') || !take_hex(&s, 8, &v) ||
+		    !take_char(&s, '.') || !take_versioned(&s, k) || shard != (v & 0xff))
+			return false;
+		k->index = (uint32_t)v;
+		break;
+	case 's':
+		k->kind = BUCKET_KEY_SEGMENT;
+		if (!take_hex(&s, 2, &shard) || !take_char(&s, '/') || !take_versioned(&s, k) ||
+		    shard != (k->number & 0xff))
+			return false;
+		break;
+	case 'l':
+		k->kind = BUCKET_KEY_LOG;
+		if (!take_versioned(&s, k))
+			return false;
+		break;
+	case 'm':
+		if (!take_versioned(&s, k) || !take_char(&s, '.'))
+			return false;
+		if (take_char(&s, 'd')) {
+			k->kind = BUCKET_KEY_DELTA;
+			break;
+		}
+		k->kind = BUCKET_KEY_LEAF;
+		if (!take_char(&s, 'l') || !take_hex(&s, 8, &v))
+			return false;
+		k->index = (uint32_t)v;
+		break;
+	default:
+		return false;
+	}
+	return *s == 0;
+}
+
+int
+bucket_key_parse(const char *key, const char *prefix, struct bucket_key *ret)
+{
+	static const char snapshot[] = "snapshot/";
+	struct bucket_key k = {0};
+	size_t n = strlen(prefix);
+
+	if (n) {
+		if (strncmp(key, prefix, n) != 0 || key[n] != '/')
+			return -EINVAL;
+		key += n + 1;
+	}
+	if (strcmp(key, "volume.json") == 0) {
+		k.kind = BUCKET_KEY_VOLUME;
+	} else if (strcmp(key, "owner") == 0) {
+		k.kind = BUCKET_KEY_OWNER;
+	} else if (strcmp(key, "root") == 0) {
+		k.kind = BUCKET_KEY_ROOT;
+	} else if (strncmp(key, snapshot, sizeof(snapshot) - 1) == 0) {
+		key += sizeof(snapshot) - 1;
+		if (!snapshot_name_valid(key))
+			return -EINVAL;
+		k.kind = BUCKET_KEY_SNAPSHOT;
+		memcpy(k.name, key, strlen(key));
+	} else if (!parse_data(key, &k)) {
+		return -EINVAL;
+	}
+	*ret = k;
+	return 0;
+}
