@@ -10,7 +10,7 @@
  * only reference may write it.  References cross threads; nothing else does.
  *
  * Threads: alloc/ref/unref from any thread.  Loop threads go through a
- * magazine of their own (no lock); others take the depot's lock.
+ * magazine of their own (an uncontended flag); others take the depot's lock.
  */
 #ifndef LUNGATE_COMMON_ARENA_H
 #define LUNGATE_COMMON_ARENA_H
@@ -72,7 +72,7 @@ size_t arena_free_pages(const struct arena *arena);   /* a snapshot */
 unsigned arena_pressure(const struct arena *arena);
 
 /** Post waiter->msg to waiter->loop once at least n pages may be free again; one-shot.  Whoever waits tries again: no
- *  promise is made.  On waiter->loop. */
+ *  promise is made.  On waiter->loop.  n at most total less the reserve (15/16): more would never come. */
 struct arena_waiter {
 	struct loop_msg msg;
 	struct loop *loop;
@@ -84,7 +84,8 @@ void arena_wait(struct arena *arena, struct arena_waiter *waiter);
 /** Take it back; false when the message is already on its way (it will still run). */
 bool arena_unwait(struct arena *arena, struct arena_waiter *waiter);
 
-/** Called, from any thread and seldom, when an allocation found the arena short: the place where
+/** fn must not allocate from the arena, and must not remove a reclaimer.
+ *  Called, from any thread and seldom, when an allocation found the arena short: the place where
  *  caches are asked to shrink.  At most 64 may be registered. */
 struct arena_reclaimer {
 	void (*fn)(struct arena_reclaimer *reclaimer, unsigned pages_wanted);

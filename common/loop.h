@@ -35,9 +35,13 @@ struct loop_work {
 
 #define LOOPS_MAX 64
 
+/** What other modules keep per loop (an io_uring, a curl multi), made on first use. */
+enum loop_slot { LOOP_SLOT_DISKIO, LOOP_SLOT_HTTP, LOOP_SLOT_COUNT };
+
 /** Make a loop; its thread starts with loop_start(), or the calling thread
- *  becomes it with loop_run().  index < LOOPS_MAX and unique: it selects the arena's
- *  magazine.  name is copied (at most 15 bytes reach the kernel). */
+ *  becomes it with loop_run().  index < LOOPS_MAX and unique (-EEXIST otherwise): it selects the arena's
+ *  magazine.  name is copied (at most 15 bytes reach the kernel).
+ *  0 or a negative errno. */
 int loop_new(const char *name, unsigned index, struct loop **ret);
 int loop_start(struct loop *loop);
 /** Run on this thread until loop_stop().  A drain follows: messages already posted still run. */
@@ -51,6 +55,10 @@ void loop_free(struct loop *loop);
 struct loop *loop_current(void);
 struct uv_loop_s *loop_uv(struct loop *loop);
 unsigned loop_index(const struct loop *loop);
+/** On the loop.  destroy(p) runs in loop_free() with loop_current() == loop; there it may uv_close() its
+ *  handles: the uv loop still runs until they are closed, so memory is freed in the close callback. */
+void loop_slot_set(struct loop *loop, enum loop_slot slot, void *p, void (*destroy)(void *p));
+void *loop_slot_get(const struct loop *loop, enum loop_slot slot);
 const char *loop_name(const struct loop *loop);
 
 /** Any thread.  fn runs on loop, in posting order per poster.  Never blocks, never allocates.
@@ -63,7 +71,8 @@ void loop_post(struct loop *loop, struct loop_msg *msg);
 void loop_defer(struct loop *loop, struct loop_msg *msg);
 
 /** Any thread that is not a loop (or is this loop: then a plain call): run fn(arg) on the loop, wait, and
- *  return its result. */
+ *  return its result.  A loop that owns no volumes (main's) may call another; two loops that call each
+ *  other would never return. */
 int loop_call(struct loop *loop, int (*fn)(void *arg), void *arg);
 
 /** On the loop.  The pool is shared by all loops and has a fixed number of

@@ -4,8 +4,8 @@
  *
  * Threads: any.  A mutex guards the table; it is taken when a volume is
  * opened, closed, looked up or listed, never for I/O.  A volume stays usable
- * while somebody holds a reference; registry_remove() hides it at once, and calls idle(arg) on the
- * thread that drops the last reference.
+ * while somebody holds a reference; registry_remove() succeeds only when nobody but the registry does, and
+ * from then on the volume is its caller's alone, to be closed.
  */
 #ifndef LUNGATE_COMMON_REGISTRY_H
 #define LUNGATE_COMMON_REGISTRY_H
@@ -15,9 +15,10 @@
 struct registry;
 
 int registry_new(struct registry **ret);
+/** Every volume must have been removed; asserts it. */
 void registry_free(struct registry *reg);
 
-/** -EEXIST when the name is taken. The registry holds one reference. */
+/** -EEXIST when the name is taken. The registry takes one reference (refs is 0 after volume_open()). */
 int registry_add(struct registry *reg, struct volume *vol);
 /** Hide it; 0, -ENOENT, or -EBUSY while others than the registry hold references (then it stays). */
 int registry_remove(struct registry *reg, const char *name);

@@ -163,7 +163,7 @@ struct volume {
 	_Atomic uint64_t size;       /* bytes; changes by VOL_RESIZE alone */
 	_Atomic int health;          /* 0, or why it makes no promises (LG_EPOISONED, LG_EFENCED ...) */
 	_Atomic uint64_t allocated;  /* bytes that it occupies in its store: st_blocks of the image */
-	_Atomic int refs;            /* registry and users */
+	_Atomic int refs;            /* registry and users; 0 after volume_open() */
 	_Atomic uint64_t inflight;
 	struct vol_stats stats;
 };
@@ -183,7 +183,8 @@ static inline unsigned volume_pages(uint64_t offset, uint64_t length)
 /** 0, or -EINVAL with words: the naming rule above. */
 int volume_name_check(const char *name, struct errinfo *info);
 
-/** Any thread: a new object, the caller's reference. */
+/** Any thread (see loop_call() for loops other than the volume's): a new object, the caller's reference;
+ *  NULL without memory. */
 json_t *volume_describe(struct volume *vol);   /* volume.json */
 json_t *volume_stats(struct volume *vol);      /* stats.json */
 
