@@ -48,6 +48,8 @@ struct vfs_ops {
 	int64_t (*seek)(struct vfs_file *file, uint64_t offset, int whence);
 	/** Advisory lock of the whole file as flock(2): LOCK_SH, LOCK_EX, LOCK_UN, | LOCK_NB. */
 	int (*flock)(struct vfs_file *file, int op);
+	/** Modification time, ns since 1970 (the dir store keeps a nonce in it); durable with a full fsync. */
+	int (*set_mtime)(struct vfs_file *file, uint64_t mtime_ns);
 	int (*stat)(struct vfs *vfs, const char *path, struct vfs_stat *ret);
 	int (*mkdir)(struct vfs *vfs, const char *path, mode_t mode);
 	int (*rename)(struct vfs *vfs, const char *from, const char *to);

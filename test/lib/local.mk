@@ -1,1 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+# The simulated disk, and the model that every kind of volume is checked against.
+noinst_LIBRARIES += libtestsim.a
+libtestsim_a_SOURCES = \
+	test/lib/simfs.c test/lib/simfs.h \
+	test/lib/simimage.c test/lib/simimage.h \
+	test/lib/simtree.c test/lib/simtree.h \
+	test/lib/volmodel.c test/lib/volmodel.h \
+	$(NULL)

@@ -1,1 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+check_PROGRAMS += test/unit/check_simfs
+TESTS += test/unit/check_simfs
+test_unit_check_simfs_SOURCES = test/unit/check_simfs.c
+test_unit_check_simfs_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_simfs_LDADD = libtestsim.a $(COMMON_LIBS) $(CHECK_LIBS)
