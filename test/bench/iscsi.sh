@@ -59,7 +59,7 @@ start_lungate() {
  "volumes": [{"name": "ram0", "store": "ram:", "size": "${size_mib}M"}],
  "targets": [{"name": "$lun_target", "luns": [{"lun": 0, "volume": "ram0"}]}]}
 JSON
-	"$lungate" serve --config "$work/lungate.json" >"$work/lungate.log" 2>&1 &
+	"$lungate" serve --config "$work/lungate.json" --create-missing >"$work/lungate.log" 2>&1 &
 	lun_pid=$!
 	pids+=("$lun_pid")
 	for _ in $(seq 100); do

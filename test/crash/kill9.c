@@ -211,7 +211,7 @@ spawn(void)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(fd, 1);
 		dup2(fd, 2);
-		execl(daemon_path, daemon_path, "serve", "--config", config, NULL);
+		execl(daemon_path, daemon_path, "serve", "--config", config, "--create-missing", (char *)NULL);
 		_exit(127);
 	}
 }
@@ -336,7 +336,6 @@ send_op(struct iscsi_context *iscsi, struct op *op)
 /* What a flush promises: of each block of LUN 1, the newest operation that was answered before it was sent.
  */
 struct flush {
-	unsigned upto[BLOCKS];
 	uint32_t number[BLOCKS];
 };
 static struct flush flush_now;
