@@ -351,9 +351,10 @@ END_TEST
 /* ---- many threads ------------------------------------------------------ */
 
 /*
- * Actors on three loops take runs of pages from an arena too small for them all, write a pattern, hand the pages to the
- * next loop by message, which checks and drops them.  Who finds no room waits.  Meanwhile two plain threads do the same.
- * Ends only if no wakeup is ever lost; the patterns only hold if no page is ever in two hands.
+ * Actors on three loops take runs of pages from an arena too small for them all, write a pattern, hand the
+ * pages to the next loop by message, which checks and drops them.  Who finds no room waits.  Meanwhile two
+ * plain threads do the same. Ends only if no wakeup is ever lost; the patterns only hold if no page is ever
+ * in two hands.
  */
 #define LOOPS 3
 #define ACTORS 8

@@ -236,7 +236,8 @@ noted_mkdir(struct vfs *v, const char *path, mode_t mode)
 static int
 noted_fsync_dir(struct vfs *v, const char *path)
 {
-	snprintf(journal + strlen(journal), sizeof(journal) - strlen(journal), "sync %s;", path + strlen(dir));
+	snprintf(journal + strlen(journal), sizeof(journal) - strlen(journal), "sync %s;",
+		 path + strlen(dir));
 	return vfs_posix()->ops->fsync_dir(v, path);
 }
 
@@ -267,7 +268,7 @@ START_TEST(helpers_make_names_durable)
 	noted_ops.fsync = noted_fsync;
 	journal[0] = '\0';
 	ck_assert_int_eq(vfs_mkdirs(&noted, in_dir("x/y//z/"), 0700), 0);
-	ck_assert_str_eq(journal, "mkdir /x;sync ;mkdir /x/y;sync /x;mkdir /x/y//z/;sync /x/y;");
+	ck_assert_str_eq(journal, "mkdir /x;sync ;mkdir /x/y;sync /x;mkdir /x/y//z;sync /x/y;");
 	journal[0] = '\0';
 	ck_assert_int_eq(vfs_mkdirs(&noted, in_dir("x/y"), 0700), 0);
 	ck_assert_str_eq(journal, "");

@@ -16,3 +16,26 @@ test_unit_check_failpoint_SOURCES = test/unit/check_failpoint.c
 test_unit_check_failpoint_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_failpoint_LDADD = $(COMMON_LIBS) $(CHECK_LIBS)
 endif
+
+check_PROGRAMS += test/unit/check_loop test/unit/check_arena test/unit/check_vfs test/unit/check_diskio \
+	test/unit/check_volume test/unit/check_registry
+TESTS += test/unit/check_loop test/unit/check_arena test/unit/check_vfs test/unit/check_diskio \
+	test/unit/check_volume test/unit/check_registry
+test_unit_check_loop_SOURCES = test/unit/check_loop.c
+test_unit_check_loop_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_loop_LDADD = $(COMMON_LIBS) $(CHECK_LIBS)
+test_unit_check_arena_SOURCES = test/unit/check_arena.c
+test_unit_check_arena_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_arena_LDADD = $(COMMON_LIBS) $(CHECK_LIBS)
+test_unit_check_vfs_SOURCES = test/unit/check_vfs.c
+test_unit_check_vfs_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_vfs_LDADD = $(COMMON_LIBS) $(CHECK_LIBS)
+test_unit_check_diskio_SOURCES = test/unit/check_diskio.c
+test_unit_check_diskio_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_diskio_LDADD = $(COMMON_LIBS) $(CHECK_LIBS)
+test_unit_check_volume_SOURCES = test/unit/check_volume.c
+test_unit_check_volume_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_volume_LDADD = $(COMMON_LIBS) $(CHECK_LIBS)
+test_unit_check_registry_SOURCES = test/unit/check_registry.c
+test_unit_check_registry_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_registry_LDADD = $(COMMON_LIBS) $(CHECK_LIBS)
