@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the control socket can ask of the daemon, a row a command.
+ *
+ * Looking takes `lock` only; changing takes `change` for the whole command, and is refused unless the daemon
+ * is running.
+ */
+#include "gateway/commands.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/util.h"
+#include "gateway/daemon.h"
+#include "gateway/inspect.h"
+
+struct named {
+	char *name;
+};
+
+static const struct json_key named_keys[] = {
+	{.key = "name", .kind = JSON_KIND_STRING, .offset = offsetof(struct named, name), .required = true},
+};
+
+struct volume_create_args {
+	json_t *volume;
+	bool existing;
+};
+
+static const struct json_key volume_create_keys[] = {
+	{.key = "volume",
+	 .kind = JSON_KIND_OBJECT,
+	 .offset = offsetof(struct volume_create_args, volume),
+	 .required = true},
+	{.key = "existing", .kind = JSON_KIND_BOOL, .offset = offsetof(struct volume_create_args, existing)},
+};
+
+struct volume_delete_args {
+	char *name;
+	bool keep_data, delete_file;
+};
+
+static const struct json_key volume_delete_keys[] = {
+	{.key = "name",
+	 .kind = JSON_KIND_STRING,
+	 .offset = offsetof(struct volume_delete_args, name),
+	 .required = true},
+	{.key = "keep_data",
+	 .kind = JSON_KIND_BOOL,
+	 .offset = offsetof(struct volume_delete_args, keep_data)},
+	{.key = "delete_file",
+	 .kind = JSON_KIND_BOOL,
+	 .offset = offsetof(struct volume_delete_args, delete_file)},
+};
+
+struct volume_resize_args {
+	char *name;
+	uint64_t size;
+	bool shrink;
+};
+
+static const struct json_key volume_resize_keys[] = {
+	{.key = "name",
+	 .kind = JSON_KIND_STRING,
+	 .offset = offsetof(struct volume_resize_args, name),
+	 .required = true},
+	{.key = "size",
+	 .kind = JSON_KIND_SIZE,
+	 .offset = offsetof(struct volume_resize_args, size),
+	 .required = true},
+	{.key = "shrink", .kind = JSON_KIND_BOOL, .offset = offsetof(struct volume_resize_args, shrink)},
+};
+
+struct target_delete_args {
+	char *name;
+	bool force;
+};
+
+static const struct json_key target_delete_keys[] = {
+	{.key = "name",
+	 .kind = JSON_KIND_STRING,
+	 .offset = offsetof(struct target_delete_args, name),
+	 .required = true},
+	{.key = "force", .kind = JSON_KIND_BOOL, .offset = offsetof(struct target_delete_args, force)},
+};
+
+struct map_args {
+	char *target, *volume;
+	uint64_t lun;
+};
+
+static const struct json_key target_map_keys[] = {
+	{.key = "target",
+	 .kind = JSON_KIND_STRING,
+	 .offset = offsetof(struct map_args, target),
+	 .required = true},
+	{.key = "volume",
+	 .kind = JSON_KIND_STRING,
+	 .offset = offsetof(struct map_args, volume),
+	 .required = true},
+	{.key = "lun",
+	 .kind = JSON_KIND_UINT,
+	 .offset = offsetof(struct map_args, lun),
+	 .max = SCSI_LUNS_MAX - 1},
+};
+
+static const struct json_key target_unmap_keys[] = {
+	{.key = "target",
+	 .kind = JSON_KIND_STRING,
+	 .offset = offsetof(struct map_args, target),
+	 .required = true},
+	{.key = "lun", .kind = JSON_KIND_UINT, .offset = offsetof(struct map_args, lun), .required = true},
+};
+
+struct chunk_map_args {
+	char *name;
+	uint64_t first, end, cells;
+};
+
+static const struct json_key chunk_map_keys[] = {
+	{.key = "name",
+	 .kind = JSON_KIND_STRING,
+	 .offset = offsetof(struct chunk_map_args, name),
+	 .required = true},
+	{.key = "first", .kind = JSON_KIND_UINT, .offset = offsetof(struct chunk_map_args, first)},
+	{.key = "end", .kind = JSON_KIND_UINT, .offset = offsetof(struct chunk_map_args, end)},
+	{.key = "cells", .kind = JSON_KIND_UINT, .offset = offsetof(struct chunk_map_args, cells)},
+};
+
+/* -- who may change what -----------------------------------------------------------------------------------
+ */
+
+static int
+begin_change(struct admin_call *call)
+{
+	struct daemon *daemon = call->context;
+
+	(void)pthread_mutex_lock(&daemon->change);
+	switch (atomic_load(&daemon->phase)) {
+	case DAEMON_RUNNING:
+		return 0;
+	case DAEMON_STARTING:
+		(void)pthread_mutex_unlock(&daemon->change);
+		return err_set(&call->info, -EAGAIN, "the daemon is still starting; try again in a moment");
+	default:
+		(void)pthread_mutex_unlock(&daemon->change);
+		return err_set(&call->info, LG_ESTOPPING, "the daemon is stopping");
+	}
+}
+
+static int
+end_change(struct admin_call *call, int r)
+{
+	struct daemon *daemon = call->context;
+
+	(void)pthread_mutex_unlock(&daemon->change);
+	return r;
+}
+
+/* Inspection of sessions needs the iSCSI server, which is there while the daemon runs. */
+static int
+check_running(struct admin_call *call)
+{
+	const struct daemon *daemon = call->context;
+
+	switch (atomic_load(&daemon->phase)) {
+	case DAEMON_RUNNING:
+		return 0;
+	case DAEMON_STARTING:
+		return err_set(&call->info, -EAGAIN, "the daemon is still starting; try again in a moment");
+	default:
+		return err_set(&call->info, LG_ESTOPPING, "the daemon is stopping");
+	}
+}
+
+/* -- looking
+ * ------------------------------------------------------------------------------------------------- */
+
+static int
+run_status(struct admin_call *call)
+{
+	call->result = inspect_status(call->context);
+	return 0;
+}
+
+static int
+run_metrics(struct admin_call *call)
+{
+	int r = check_running(call);
+	char *text;
+
+	if (r)
+		return r;
+	text = inspect_metrics(call->context);
+	call->result = text ? json_string(text) : NULL;
+	free(text);
+	return call->result ? 0 : -ENOMEM;
+}
+
+static int
+run_volume_list(struct admin_call *call)
+{
+	call->result = inspect_volumes(call->context);
+	return 0;
+}
+
+static int
+run_volume_show(struct admin_call *call)
+{
+	const struct named *args = call->args;
+
+	call->result = inspect_volume(call->context, args->name);
+	return call->result
+		       ? 0
+		       : err_set(&call->info, -ENOENT,
+				 "there is no volume \"%s\"; 'lungate volume list' shows them", args->name);
+}
+
+static int
+run_target_list(struct admin_call *call)
+{
+	int r = check_running(call);
+
+	if (!r)
+		call->result = inspect_targets(call->context);
+	return r;
+}
+
+static int
+run_target_show(struct admin_call *call)
+{
+	const struct named *args = call->args;
+	int r = check_running(call);
+
+	if (r)
+		return r;
+	call->result = inspect_target(call->context, args->name);
+	return call->result
+		       ? 0
+		       : err_set(&call->info, -ENOENT,
+				 "there is no target \"%s\"; 'lungate target list' shows them", args->name);
+}
+
+static int
+run_map(struct admin_call *call)
+{
+	const struct chunk_map_args *args = call->args;
+	int r = check_running(call);
+
+	return r ? r
+		 : inspect_map(call->context, args->name, args->first, args->end,
+			       args->cells ? args->cells : 1024, &call->result, &call->info);
+}
+
+/* -- changing
+ * ------------------------------------------------------------------------------------------------ */
+
+static int
+run_volume_create(struct admin_call *call)
+{
+	const struct volume_create_args *args = call->args;
+	struct daemon *daemon = call->context;
+	struct config_volume conf;
+	char *name;
+	int r = config_volume_parse(call->doc, args->volume, "args.volume", &conf, &call->info);
+
+	if (r)
+		return r;
+	name = strdup(conf.name);
+	r = name ? begin_change(call) : -ENOMEM;
+	if (!r) {
+		r = end_change(call, daemon_volume_create(daemon, &conf, args->existing, &call->info));
+		if (!r)
+			call->result = inspect_volume(daemon, name);
+	}
+	config_volume_fini(&conf);
+	free(name);
+	return r;
+}
+
+static int
+run_volume_delete(struct admin_call *call)
+{
+	const struct volume_delete_args *args = call->args;
+	int r = begin_change(call);
+
+	return r ? r
+		 : end_change(call, daemon_volume_delete(call->context, args->name, args->keep_data,
+							 args->delete_file, call, &call->info));
+}
+
+static int
+run_volume_resize(struct admin_call *call)
+{
+	const struct volume_resize_args *args = call->args;
+	int r = begin_change(call);
+
+	if (r)
+		return r;
+	r = end_change(
+		call, daemon_volume_resize(call->context, args->name, args->size, args->shrink, &call->info));
+	if (!r)
+		call->result = inspect_volume(call->context, args->name);
+	return r;
+}
+
+static int
+run_target_create(struct admin_call *call)
+{
+	const struct named *args = call->args;
+	int r = begin_change(call);
+
+	if (r)
+		return r;
+	r = end_change(call, daemon_target_create(call->context, args->name, &call->info));
+	if (!r)
+		call->result = inspect_target(call->context, args->name);
+	return r;
+}
+
+static int
+run_target_delete(struct admin_call *call)
+{
+	const struct target_delete_args *args = call->args;
+	int r = begin_change(call);
+
+	return r ? r
+		 : end_change(call,
+			      daemon_target_delete(call->context, args->name, args->force, &call->info));
+}
+
+static int
+run_target_map(struct admin_call *call)
+{
+	const struct map_args *args = call->args;
+	bool said = json_object_get(json_object_get(call->doc->root, "args"), "lun") != NULL;
+	unsigned lun;
+	int r = begin_change(call);
+
+	if (r)
+		return r;
+	r = end_change(call, daemon_target_map(call->context, args->target, said ? (int64_t)args->lun : -1,
+					       args->volume, &lun, &call->info));
+	if (!r)
+		call->result = json_pack("{s:s, s:i, s:s}", "target", args->target, "lun", (int)lun, "volume",
+					 args->volume);
+	return r;
+}
+
+static int
+run_target_unmap(struct admin_call *call)
+{
+	const struct map_args *args = call->args;
+	int r = begin_change(call);
+
+	return r ? r
+		 : end_change(call, daemon_target_unmap(call->context, args->target,
+							(unsigned)min_of(args->lun, (uint64_t)UINT32_MAX),
+							&call->info));
+}
+
+#define COMMAND(word, function, keys, args)                                                                  \
+	{                                                                                                    \
+		word, keys, ARRAY_SIZE(keys), sizeof(struct args), function                                  \
+	}
+#define COMMAND_PLAIN(word, function)                                                                        \
+	{                                                                                                    \
+		word, NULL, 0, 0, function                                                                   \
+	}
+
+const struct admin_command daemon_commands[] = {
+	COMMAND_PLAIN("status", run_status),
+	COMMAND_PLAIN("metrics", run_metrics),
+	COMMAND_PLAIN("volume.list", run_volume_list),
+	COMMAND("volume.show", run_volume_show, named_keys, named),
+	COMMAND("volume.create", run_volume_create, volume_create_keys, volume_create_args),
+	COMMAND("volume.delete", run_volume_delete, volume_delete_keys, volume_delete_args),
+	COMMAND("volume.resize", run_volume_resize, volume_resize_keys, volume_resize_args),
+	COMMAND_PLAIN("target.list", run_target_list),
+	COMMAND("target.show", run_target_show, named_keys, named),
+	COMMAND("target.create", run_target_create, named_keys, named),
+	COMMAND("target.delete", run_target_delete, target_delete_keys, target_delete_args),
+	COMMAND("target.map", run_target_map, target_map_keys, map_args),
+	COMMAND("target.unmap", run_target_unmap, target_unmap_keys, map_args),
+	COMMAND("map", run_map, chunk_map_keys, chunk_map_args),
+};
+const size_t daemon_ncommands = ARRAY_SIZE(daemon_commands);

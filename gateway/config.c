@@ -1,0 +1,847 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Reading and checking lungate.json.
+ *
+ * Two passes: json_read() takes each object by its table of keys (types, ranges, unknown keys), then the
+ * checks below look at what only makes sense together.  A broken object does not hide what is wrong with the
+ * next one: complaints gather in a report.
+ */
+#include "gateway/config.h"
+
+#include <arpa/inet.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/util.h"
+#include "gateway/paths.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define PATH_TEXT 128
+#define REPORT_MAX 100
+
+static const char *const durability_names[] = {"journal", "store", NULL};
+static const char *const level_names[] = {"error", "warn", "info", "debug", NULL};
+
+/* What the top level's reader fills: arrays and objects are read in a second step. */
+struct raw_config {
+	struct config *config;
+	json_t *listen, *mount, *limits, *volumes, *targets;
+	char *control, *state_dir;
+	uint64_t memory, threads;
+	int log_level;
+};
+
+#define KEY(table, member, json_kind, ...)                                                                   \
+	{                                                                                                    \
+		.key = #member, .kind = JSON_KIND_##json_kind, .offset = offsetof(struct table, member),     \
+		__VA_ARGS__                                                                                  \
+	}
+
+static const struct json_key top_keys[] = {
+	KEY(raw_config, listen, ARRAY,
+	    .help = "portals: addresses to accept iSCSI at, \"ADDRESS:PORT\"; port 0 = any free one"),
+	KEY(raw_config, control, STRING, .help = "path of the control socket"),
+	KEY(raw_config, state_dir, STRING,
+	    .help = "directory of the daemon's own state: identity, lock, journals"),
+	KEY(raw_config, mount, OBJECT, .help = "the FUSE mount; without it there is none"),
+	KEY(raw_config, memory, SIZE, .min = 32 * MIB,
+	    .help = "size of the page arena: all data in flight and cached"),
+	KEY(raw_config, threads, UINT, .max = LOOPS_MAX, .help = "event-loop threads; 0 = one a core"),
+	KEY(raw_config, log_level, ENUM, .choices = level_names, .help = "error, warn, info or debug"),
+	KEY(raw_config, limits, OBJECT, .help = "limits and times of the iSCSI target"),
+	KEY(raw_config, volumes, ARRAY, .help = "the volumes"),
+	KEY(raw_config, targets, ARRAY, .help = "the targets and their LUNs"),
+};
+
+static const struct json_key mount_keys[] = {
+	KEY(config_mount, path, STRING, .required = true,
+	    .help = "where to mount: an empty directory; made when missing"),
+	KEY(config_mount, allow_other, BOOL, .help = "let other users look as well (see fuse(8))"),
+};
+
+static const struct json_key limit_keys[] = {
+	KEY(config_limits, max_connections, UINT, .min = 1, .max = 65536,
+	    .help = "connections in all; more are closed at accept"),
+	KEY(config_limits, login_timeout_ms, UINT, .min = 100, .max = 3600000,
+	    .help = "from accept to the full feature phase"),
+	KEY(config_limits, idle_timeout_ms, UINT, .max = 86400000,
+	    .help = "close connections idle for so long; 0 = never"),
+	KEY(config_limits, nop_interval_ms, UINT, .max = 86400000,
+	    .help = "silence after which an initiator is pinged; 0 = never"),
+	KEY(config_limits, nop_timeout_ms, UINT, .min = 100, .max = 3600000,
+	    .help = "a ping without answer for so long drops the connection"),
+	KEY(config_limits, queue_depth, UINT, .min = 1, .max = 4096, .help = "command window of a session"),
+	KEY(config_limits, max_recv_segment, SIZE, .min = 512, .max = (1 << 24) - 1,
+	    .help = "MaxRecvDataSegmentLength that is declared"),
+	KEY(config_limits, max_burst, SIZE, .min = 512, .max = (1 << 24) - 1,
+	    .help = "MaxBurstLength that is offered at most"),
+	KEY(config_limits, first_burst, SIZE, .min = 512, .max = (1 << 24) - 1,
+	    .help = "FirstBurstLength that is offered at most"),
+	KEY(config_limits, max_outstanding_r2t, UINT, .min = 1, .max = 65535,
+	    .help = "MaxOutstandingR2T that is offered at most"),
+};
+
+static const struct json_key volume_keys[] = {
+	KEY(config_volume, name, STRING, .required = true,
+	    .help = "name: lower-case letters, digits, '.', '_', '-'"),
+	KEY(config_volume, store, STRING, .required = true,
+	    .help = "where the data lives: dir:/PATH, file:/PATH, block:/dev/X, or mem:, ram:, null: for tests"),
+	KEY(config_volume, size, SIZE, .help = "size; a multiple of block_size"),
+	KEY(config_volume, block_size, UINT, .help = "logical block: 512 or 4096"),
+	KEY(config_volume, chunk_size, SIZE, .min = MIB, .max = 16 * MIB,
+	    .help = "chunk: a power of two, 1M to 16M"),
+	KEY(config_volume, durability, ENUM, .choices = durability_names,
+	    .help = "what a flush waits for: journal (local disk) or store"),
+	KEY(config_volume, write_cache, BOOL,
+	    .help = "answer plain writes before they are durable (WCE = 1)"),
+	KEY(config_volume, read_only, BOOL, .help = "refuse writes"),
+	KEY(config_volume, journal_dir, STRING, .help = "directory of the journal, on fast and stable disk"),
+	KEY(config_volume, journal_size, SIZE, .min = 256 * MIB, .help = "disk space of the journal"),
+	KEY(config_volume, commit_window, SIZE,
+	    .help = "changed bytes that start a map commit; 0 = a quarter of the journal"),
+	KEY(config_volume, commit_interval, UINT, .max = 7 * 86400,
+	    .help = "seconds after which a map commit starts anyway"),
+	KEY(config_volume, uuid, STRING,
+	    .help = "identity of file, block, ram and null volumes; made at creation, leave it"),
+};
+
+struct raw_target {
+	char *name;
+	json_t *luns;
+};
+
+static const struct json_key target_keys[] = {
+	KEY(raw_target, name, STRING, .required = true,
+	    .help = "iSCSI name: iqn.YYYY-MM.DOMAIN:NAME, eui. or naa."),
+	KEY(raw_target, luns, ARRAY, .help = "the LUNs of the target"),
+};
+
+static const struct json_key lun_keys[] = {
+	KEY(config_lun, lun, UINT, .required = true, .max = SCSI_LUNS_MAX - 1, .help = "number of the LUN"),
+	KEY(config_lun, volume, STRING, .required = true, .help = "name of the volume it shows"),
+};
+
+const struct config_table config_tables[] = {
+	{"", top_keys, ARRAY_SIZE(top_keys)},
+	{"mount", mount_keys, ARRAY_SIZE(mount_keys)},
+	{"limits", limit_keys, ARRAY_SIZE(limit_keys)},
+	{"volumes[]", volume_keys, ARRAY_SIZE(volume_keys)},
+	{"targets[]", target_keys, ARRAY_SIZE(target_keys)},
+	{"targets[].luns[]", lun_keys, ARRAY_SIZE(lun_keys)},
+};
+const size_t config_ntables = ARRAY_SIZE(config_tables);
+
+/* -- the report -------------------------------------------------------------------------------------------
+ */
+
+struct reader {
+	const struct json_doc *doc;
+	struct config *config;
+	struct config_report report;
+	size_t complaints;
+};
+
+static void
+note(struct reader *reader, const struct errinfo *info)
+{
+	struct config_report *report = &reader->report;
+	char **texts;
+
+	reader->complaints++;
+	if (report->n == REPORT_MAX)
+		return;
+	texts = realloc(report->texts, (report->n + 1) * sizeof(*texts));
+	if (!texts)
+		return;
+	report->texts = texts;
+	texts[report->n] = strdup(info->text);
+	if (texts[report->n])
+		report->n++;
+}
+
+__attribute__((format(printf, 3, 4))) static void
+complain(struct reader *reader, const char *path, const char *fmt, ...)
+{
+	struct errinfo info;
+	char text[sizeof(info.text) / 2];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap); /* cut words are better than none */
+	va_end(ap);
+	(void)json_complain(reader->doc, path, &info, "%s", text);
+	note(reader, &info);
+}
+
+void
+config_report_fini(struct config_report *report)
+{
+	for (size_t i = 0; i < report->n; i++)
+		free(report->texts[i]);
+	free(report->texts);
+	memset(report, 0, sizeof(*report));
+}
+
+void
+config_free_strings(const struct json_key *keys, size_t n, void *out)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (keys[i].kind == JSON_KIND_STRING) {
+			char **text = (char **)((char *)out + keys[i].offset);
+
+			free(*text);
+			*text = NULL;
+		}
+	}
+}
+
+/* Paths of keys: a cut one is still a hint. */
+__attribute__((format(printf, 2, 3))) static void
+place(char out[PATH_TEXT], const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(out, PATH_TEXT, fmt, ap);
+	va_end(ap);
+}
+
+/* -- volumes ------------------------------------------------------------------------------------------------
+ */
+
+static const struct {
+	const char *prefix, *kind;
+	bool path;
+} stores[] = {
+	{"dir:", "chunked", true}, {"mem:", "chunked", false}, {"file:", "raw", true},
+	{"block:", "raw", true},   {"/dev/", "raw", false},    {"ram:", "ram", false},
+	{"null:", "null", false},
+};
+
+const char *
+config_store_kind(const char *store)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(stores); i++)
+		if (!strncmp(store, stores[i].prefix, strlen(stores[i].prefix)))
+			return stores[i].kind;
+	return NULL;
+}
+
+/* 0 and "", or the key that is wrong and words. */
+static const char *
+check_store(const char *store)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(stores); i++) {
+		size_t len = strlen(stores[i].prefix);
+
+		if (strncmp(store, stores[i].prefix, len))
+			continue;
+		if (stores[i].path && store[len] != '/')
+			return "needs an absolute path, as in dir:/var/lib/lungate/store";
+		return NULL;
+	}
+	if (!strncmp(store, "s3:", 3))
+		return "S3 stores are not in this version; dir:/PATH is";
+	if (*store == '/')
+		return "say what it is: dir:PATH for a directory store, file:PATH for an image file";
+	return "must begin with dir:, file:, block:, /dev/, mem:, ram: or null:";
+}
+
+static const char *
+check_volume_store(const struct config_volume *volume, const char **ret_key)
+{
+	const char *kind = config_store_kind(volume->store);
+	bool chunked = kind && !strcmp(kind, "chunked"), raw = kind && !strcmp(kind, "raw");
+	uint8_t uuid[UUID_LEN];
+
+	*ret_key = "store";
+	if (check_store(volume->store))
+		return check_store(volume->store);
+	*ret_key = "size";
+	if (!volume->size && !chunked && !raw)
+		return "is missing: ram: and null: volumes need one";
+	*ret_key = "uuid";
+	if (volume->uuid && chunked)
+		return "belongs into the store's volume.json for this kind of store: leave it out";
+	if (volume->uuid && uuid_parse(volume->uuid, uuid))
+		return "is not a UUID such as 2f1c8a52-6d0e-4b3a-9a44-0d5f3a7a9b10";
+	*ret_key = "journal_dir";
+	if (volume->journal_dir && !chunked)
+		return "this kind of store has no journal";
+	if (volume->journal_dir && *volume->journal_dir != '/')
+		return "must be an absolute path";
+	return NULL;
+}
+
+/* What makes sense only together; NULL, or words and the key they are about. */
+static const char *
+check_volume(const struct config_volume *volume, const char **ret_key)
+{
+	*ret_key = "block_size";
+	if (volume->block_size != 512 && volume->block_size != 4096)
+		return "must be 512 or 4096";
+	*ret_key = "size";
+	if (volume->size % volume->block_size)
+		return volume->block_size == 512 ? "must be a multiple of the block size, 512"
+						 : "must be a multiple of the block size, 4096";
+	*ret_key = "chunk_size";
+	if (!is_pow2(volume->chunk_size))
+		return "must be a power of two, 1M to 16M";
+	*ret_key = "write_cache";
+	if (volume->durability == VOL_DURABILITY_STORE && !volume->write_cache)
+		return "durability \"store\" needs write_cache: true (plain writes answer before they are durable)";
+	return check_volume_store(volume, ret_key);
+}
+
+static void
+volume_defaults(struct config_volume *volume)
+{
+	memset(volume, 0, sizeof(*volume));
+	volume->block_size = 512;
+	volume->chunk_size = 4 * MIB;
+}
+
+int
+config_volume_parse(const struct json_doc *doc, json_t *object, const char *path, struct config_volume *ret,
+		    struct errinfo *info)
+{
+	struct config_volume volume;
+	struct errinfo name_info;
+	const char *key, *words;
+	char where[PATH_TEXT];
+	int r;
+
+	volume_defaults(&volume);
+	r = json_read(doc, object, path, volume_keys, ARRAY_SIZE(volume_keys), &volume, info);
+	if (r)
+		goto fail;
+	if (volume_name_check(volume.name, &name_info)) {
+		key = "name";
+		words = name_info.text;
+	} else {
+		words = check_volume(&volume, &key);
+	}
+	if (words) {
+		/* a complaint about a key that is not there stands at the object */
+		bool there = json_object_get(object, key) != NULL;
+
+		place(where, "%s%s%s", path, there && *path ? "." : "", there ? key : "");
+		r = there ? json_complain(doc, where, info, "%s", words)
+			  : json_complain(doc, where, info, "%s: %s", key, words);
+		goto fail;
+	}
+	*ret = volume;
+	return 0;
+fail:
+	config_volume_fini(&volume);
+	return r;
+}
+
+void
+config_volume_fini(struct config_volume *volume)
+{
+	config_free_strings(volume_keys, ARRAY_SIZE(volume_keys), volume);
+}
+
+/* "10G" where the size is a whole number of units: what people would have written. */
+static json_t *
+size_json(uint64_t bytes)
+{
+	static const char units[] = "TGMK";
+	char text[32];
+
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned shift = 40 - 10 * i;
+
+		if (bytes && !(bytes & ((UINT64_C(1) << shift) - 1))) {
+			(void)snprintf(text, sizeof(text), "%llu%c", (unsigned long long)(bytes >> shift),
+				       units[i]);
+			return json_string(text);
+		}
+	}
+	return json_integer((json_int_t)bytes);
+}
+
+json_t *
+config_volume_json(const struct config_volume *volume)
+{
+	struct config_volume plain;
+	json_t *object = json_object();
+
+	volume_defaults(&plain);
+	for (size_t i = 0; i < ARRAY_SIZE(volume_keys); i++) {
+		const struct json_key *key = &volume_keys[i];
+		const char *at = (const char *)volume + key->offset,
+			   *def = (const char *)&plain + key->offset;
+		json_t *value = NULL;
+
+		switch (key->kind) {
+		case JSON_KIND_STRING:
+			if (*(char *const *)at)
+				value = json_string(*(char *const *)at);
+			break;
+		case JSON_KIND_SIZE:
+			if (*(const uint64_t *)at != *(const uint64_t *)def)
+				value = size_json(*(const uint64_t *)at);
+			break;
+		case JSON_KIND_UINT:
+			if (*(const uint64_t *)at != *(const uint64_t *)def)
+				value = json_integer((json_int_t) * (const uint64_t *)at);
+			break;
+		case JSON_KIND_BOOL:
+			if (*(const bool *)at != *(const bool *)def)
+				value = json_boolean(*(const bool *)at);
+			break;
+		case JSON_KIND_ENUM:
+			if (*(const int *)at != *(const int *)def)
+				value = json_string(key->choices[*(const int *)at]);
+			break;
+		case JSON_KIND_ARRAY:
+		case JSON_KIND_OBJECT:
+			break;
+		}
+		if (value)
+			json_object_set_new(object, key->key, value);
+	}
+	return object;
+}
+
+int
+config_volume_spec(const struct config_volume *volume, const char *journal_dir,
+		   const uint8_t gateway_id[GATEWAY_ID_LEN], struct volume_spec *ret)
+{
+	struct volume_spec spec = {
+		.name = volume->name,
+		.store = volume->store,
+		.size = volume->size,
+		.block_size = (uint32_t)volume->block_size,
+		.chunk_size = (uint32_t)volume->chunk_size,
+		.durability = (enum vol_durability)volume->durability,
+		.write_cache = volume->write_cache,
+		.read_only = volume->read_only,
+		.journal_dir = volume->journal_dir ? volume->journal_dir : journal_dir,
+		.journal_size = volume->journal_size,
+		.commit_window = volume->commit_window,
+		.commit_interval_s = (unsigned)volume->commit_interval,
+	};
+
+	memcpy(spec.gateway_id, gateway_id, GATEWAY_ID_LEN);
+	if (volume->uuid && uuid_parse(volume->uuid, spec.uuid))
+		return -EINVAL;
+	*ret = spec;
+	return 0;
+}
+
+/* -- listen, mount, limits ----------------------------------------------------------------------------------
+ */
+
+/* "127.0.0.1:3260" or "[::1]:3260": numbers alone, so that what is bound is what is written. */
+static bool
+address_valid(const char *text)
+{
+	char host[64];
+	const char *colon = strrchr(text, ':');
+	struct in6_addr addr;
+	char *end;
+	long port;
+
+	if (!colon || (size_t)(colon - text) >= sizeof(host) || colon[1] < '0' || colon[1] > '9')
+		return false;
+	port = strtol(colon + 1, &end, 10);
+	if (*end || port > 65535)
+		return false;
+	if (*text == '[') {
+		if (colon < text + 2 || colon[-1] != ']')
+			return false;
+		(void)snprintf(host, sizeof(host), "%.*s", (int)(colon - text - 2), text + 1);
+		return inet_pton(AF_INET6, host, &addr) == 1;
+	}
+	(void)snprintf(host, sizeof(host), "%.*s", (int)(colon - text), text);
+	return inet_pton(AF_INET, host, &addr) == 1;
+}
+
+static void
+read_listen(struct reader *reader, json_t *array)
+{
+	struct config *config = reader->config;
+	char path[PATH_TEXT];
+	json_t *value;
+	size_t i;
+
+	config->listen = calloc(json_array_size(array) + 1, sizeof(*config->listen));
+	if (!config->listen)
+		return;
+	json_array_foreach(array, i, value)
+	{
+		const char *text = json_string_value(value);
+
+		place(path, "listen[%zu]", i);
+		if (!text || !address_valid(text)) {
+			complain(
+				reader, path,
+				"must be an address and a port in numbers, as \"127.0.0.1:3260\" or \"[::1]:3260\"");
+			continue;
+		}
+		for (size_t k = 0; k < config->nlisten; k++)
+			if (!strcmp(config->listen[k], text) && !strstr(text, ":0"))
+				complain(reader, path, "\"%s\" is there twice", text);
+		config->listen[config->nlisten++] = strdup(text);
+	}
+}
+
+static void
+read_limits(struct reader *reader, json_t *object)
+{
+	struct config_limits *limits = &reader->config->limits;
+	struct errinfo info;
+
+	if (json_read(reader->doc, object, "limits", limit_keys, ARRAY_SIZE(limit_keys), limits, &info))
+		note(reader, &info);
+	else if (limits->first_burst > limits->max_burst) /* RFC 7143 13.14 */
+		complain(reader, json_object_get(object, "first_burst") ? "limits.first_burst" : "limits",
+			 "first_burst (%llu) must not be larger than max_burst (%llu)",
+			 (unsigned long long)limits->first_burst, (unsigned long long)limits->max_burst);
+}
+
+static void
+limit_defaults(struct config_limits *limits)
+{
+	struct iscsi_limits def;
+
+	iscsi_limits_default(&def);
+	*limits = (struct config_limits){
+		.max_connections = def.max_connections,
+		.login_timeout_ms = def.login_timeout_ms,
+		.idle_timeout_ms = def.idle_timeout_ms,
+		.nop_interval_ms = def.nop_interval_ms,
+		.nop_timeout_ms = def.nop_timeout_ms,
+		.queue_depth = def.queue_depth,
+		.max_recv_segment = def.max_recv_segment,
+		.max_burst = def.max_burst,
+		.first_burst = def.first_burst,
+		.max_outstanding_r2t = def.max_outstanding_r2t,
+	};
+}
+
+void
+config_iscsi_limits(const struct config_limits *limits, struct iscsi_limits *ret)
+{
+	*ret = (struct iscsi_limits){
+		.max_connections = (unsigned)limits->max_connections,
+		.login_timeout_ms = (unsigned)limits->login_timeout_ms,
+		.idle_timeout_ms = (unsigned)limits->idle_timeout_ms,
+		.nop_interval_ms = (unsigned)limits->nop_interval_ms,
+		.nop_timeout_ms = (unsigned)limits->nop_timeout_ms,
+		.queue_depth = (unsigned)limits->queue_depth,
+		.max_recv_segment = (uint32_t)limits->max_recv_segment,
+		.max_burst = (uint32_t)limits->max_burst,
+		.first_burst = (uint32_t)limits->first_burst,
+		.max_outstanding_r2t = (unsigned)limits->max_outstanding_r2t,
+	};
+}
+
+/* -- volumes and targets as lists
+ * ------------------------------------------------------------------------------ */
+
+static const struct config_volume *
+find_volume(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->nvolumes; i++)
+		if (!strcmp(config->volumes[i].name, name))
+			return &config->volumes[i];
+	return NULL;
+}
+
+static void
+check_unique(struct reader *reader, const struct config_volume *volume, const char *path)
+{
+	const struct config *config = reader->config;
+	char where[PATH_TEXT];
+
+	for (size_t i = 0; i < config->nvolumes; i++) {
+		const struct config_volume *other = &config->volumes[i];
+		const char *kind = config_store_kind(volume->store);
+
+		if (!strcmp(other->name, volume->name)) {
+			place(where, "%s.name", path);
+			complain(reader, where, "a volume \"%s\" is there already", volume->name);
+		}
+		if (!strcmp(kind, "raw") && !strcmp(other->store, volume->store)) {
+			place(where, "%s.store", path);
+			complain(reader, where, "volume \"%s\" has the same file", other->name);
+		}
+		if (volume->uuid && other->uuid && !strcasecmp(volume->uuid, other->uuid)) {
+			place(where, "%s.uuid", path);
+			complain(reader, where, "volume \"%s\" has the same uuid", other->name);
+		}
+	}
+}
+
+static void
+read_volumes(struct reader *reader, json_t *array)
+{
+	struct config *config = reader->config;
+	struct errinfo info;
+	char path[PATH_TEXT];
+	json_t *object;
+	size_t i;
+
+	config->volumes = calloc(json_array_size(array) + 1, sizeof(*config->volumes));
+	if (!config->volumes)
+		return;
+	json_array_foreach(array, i, object)
+	{
+		struct config_volume volume;
+
+		place(path, "volumes[%zu]", i);
+		if (config_volume_parse(reader->doc, object, path, &volume, &info)) {
+			note(reader, &info);
+			continue;
+		}
+		check_unique(reader, &volume, path);
+		config->volumes[config->nvolumes++] = volume;
+	}
+}
+
+/* Volumes that were broken are not in the list: whoever maps them is not to blame. */
+static bool
+volume_named(const struct reader *reader, const char *name)
+{
+	const json_t *array = json_object_get(reader->doc->root, "volumes");
+	const json_t *object;
+	size_t i;
+
+	json_array_foreach(array, i, object)
+	{
+		const char *other = json_string_value(json_object_get(object, "name"));
+
+		if (other && !strcmp(other, name))
+			return true;
+	}
+	return find_volume(reader->config, name) != NULL;
+}
+
+/* A volume may be a LUN of several targets, but two LUNs of one target are two paths of one disk that look
+ * like two disks. */
+static void
+read_lun(struct reader *reader, json_t *object, struct config_target *target, const char *path)
+{
+	struct config_lun lun = {0};
+	struct errinfo info;
+	char where[PATH_TEXT];
+
+	if (json_read(reader->doc, object, path, lun_keys, ARRAY_SIZE(lun_keys), &lun, &info)) {
+		note(reader, &info);
+		free(lun.volume);
+		return;
+	}
+	place(where, "%s.volume", path);
+	if (!volume_named(reader, lun.volume))
+		complain(reader, where, "there is no volume \"%s\" in \"volumes\"", lun.volume);
+	for (size_t i = 0; i < target->nluns; i++) {
+		if (target->luns[i].lun == lun.lun) {
+			place(where, "%s.lun", path);
+			complain(reader, where, "LUN %llu is there already", (unsigned long long)lun.lun);
+		}
+		if (!strcmp(target->luns[i].volume, lun.volume))
+			complain(reader, where, "\"%s\" is LUN %llu of this target already", lun.volume,
+				 (unsigned long long)target->luns[i].lun);
+	}
+	target->luns[target->nluns++] = lun;
+}
+
+static void
+read_target(struct reader *reader, json_t *object, const char *path)
+{
+	struct config *config = reader->config;
+	struct config_target target = {0};
+	struct raw_target raw = {0};
+	struct errinfo info;
+	char where[PATH_TEXT];
+	json_t *lun;
+	size_t i;
+
+	if (json_read(reader->doc, object, path, target_keys, ARRAY_SIZE(target_keys), &raw, &info)) {
+		note(reader, &info);
+		free(raw.name);
+		return;
+	}
+	target.name = raw.name;
+	place(where, "%s.name", path);
+	if (iscsi_name_check(target.name, &info))
+		complain(reader, where, "%s", info.text);
+	for (i = 0; i < config->ntargets; i++)
+		if (!strcasecmp(config->targets[i].name, target.name))
+			complain(reader, where, "a target \"%s\" is there already", target.name);
+	target.luns = calloc(json_array_size(raw.luns) + 1, sizeof(*target.luns));
+	json_array_foreach(raw.luns, i, lun)
+	{
+		place(where, "%s.luns[%zu]", path, i);
+		if (target.luns)
+			read_lun(reader, lun, &target, where);
+	}
+	config->targets[config->ntargets++] = target;
+}
+
+static void
+read_targets(struct reader *reader, json_t *array)
+{
+	struct config *config = reader->config;
+	char path[PATH_TEXT];
+	json_t *object;
+	size_t i;
+
+	config->targets = calloc(json_array_size(array) + 1, sizeof(*config->targets));
+	if (!config->targets)
+		return;
+	json_array_foreach(array, i, object)
+	{
+		place(path, "targets[%zu]", i);
+		read_target(reader, object, path);
+	}
+}
+
+/* -- paths
+ * ------------------------------------------------------------------------------------------------------- */
+
+static bool
+below(const char *path, const char *dir)
+{
+	size_t len = strlen(dir);
+
+	while (len > 1 && dir[len - 1] == '/')
+		len--;
+	return !strncmp(path, dir, len) && (path[len] == '/' || !path[len]);
+}
+
+static void
+check_absolute(struct reader *reader, const char *key, const char *path)
+{
+	if (path && *path != '/')
+		complain(reader, key, "must be an absolute path");
+}
+
+/* The daemon must never wait for itself: nothing of its own may lie below its mount. */
+static void
+check_mount(struct reader *reader)
+{
+	const struct config *config = reader->config;
+	const char *mount = config->mount.path;
+	char path[PATH_TEXT];
+
+	if (!mount)
+		return;
+	check_absolute(reader, "mount.path", mount);
+	if (below(config->control, mount))
+		complain(reader, "mount.path", "the control socket %s lies below it", config->control);
+	if (below(config->state_dir, mount))
+		complain(reader, "mount.path", "the state directory %s lies below it", config->state_dir);
+	for (size_t i = 0; i < config->nvolumes; i++) {
+		const struct config_volume *volume = &config->volumes[i];
+		const char *lies = strchr(volume->store, '/');
+
+		place(path, "volume \"%.64s\"", volume->name);
+		if ((lies && below(lies, mount)) ||
+		    (volume->journal_dir && below(volume->journal_dir, mount)))
+			complain(reader, "mount.path", "the store or journal of %s lies below it", path);
+	}
+}
+
+static int
+read_top(struct reader *reader)
+{
+	struct config *config = reader->config;
+	struct raw_config raw = {.memory = config->memory, .log_level = config->log_level};
+	struct errinfo info;
+
+	if (json_read(reader->doc, reader->doc->root, "", top_keys, ARRAY_SIZE(top_keys), &raw, &info))
+		note(reader, &info);
+	config->memory = raw.memory;
+	config->threads = raw.threads;
+	config->log_level = raw.log_level;
+	check_absolute(reader, "control", raw.control);
+	check_absolute(reader, "state_dir", raw.state_dir);
+	config->control = raw.control ? raw.control : paths_control();
+	config->state_dir = raw.state_dir ? raw.state_dir : paths_state_dir();
+	if (!config->control || !config->state_dir)
+		return -ENOMEM;
+	if (raw.listen)
+		read_listen(reader, raw.listen);
+	if (raw.mount && json_read(reader->doc, raw.mount, "mount", mount_keys, ARRAY_SIZE(mount_keys),
+				   &config->mount, &info))
+		note(reader, &info);
+	if (raw.limits)
+		read_limits(reader, raw.limits);
+	if (raw.volumes)
+		read_volumes(reader, raw.volumes);
+	if (raw.targets)
+		read_targets(reader, raw.targets);
+	check_mount(reader);
+	return 0;
+}
+
+int
+config_parse(const struct json_doc *doc, struct config *ret, struct config_report *report,
+	     struct errinfo *info)
+{
+	struct config config = {.memory = 512 * MIB, .log_level = LOG_LEVEL_INFO};
+	struct reader reader = {.doc = doc, .config = &config};
+	int r;
+
+	limit_defaults(&config.limits);
+	r = read_top(&reader);
+	if (!r && reader.complaints)
+		r = reader.complaints == 1
+			    ? err_set(info, LG_ECONFIG, "%s", reader.report.n ? reader.report.texts[0] : "")
+			    : err_set(info, LG_ECONFIG, "%s (and %zu more; 'lungate config check' shows all)",
+				      reader.report.n ? reader.report.texts[0] : "", reader.complaints - 1);
+	if (report)
+		*report = reader.report;
+	else
+		config_report_fini(&reader.report);
+	if (r)
+		config_fini(&config);
+	else
+		*ret = config;
+	return r;
+}
+
+int
+config_load(const char *path, struct config *ret, struct config_report *report, struct errinfo *info)
+{
+	struct json_doc doc;
+	int r;
+
+	if (report)
+		memset(report, 0, sizeof(*report));
+	r = json_doc_load(path, &doc, info);
+	if (r)
+		return r;
+	r = config_parse(&doc, ret, report, info);
+	json_doc_fini(&doc);
+	return r;
+}
+
+void
+config_fini(struct config *config)
+{
+	for (size_t i = 0; i < config->nlisten; i++)
+		free(config->listen[i]);
+	free(config->listen);
+	free(config->control);
+	free(config->state_dir);
+	free(config->mount.path);
+	for (size_t i = 0; i < config->nvolumes; i++)
+		config_volume_fini(&config->volumes[i]);
+	free(config->volumes);
+	for (size_t i = 0; i < config->ntargets; i++) {
+		for (size_t k = 0; k < config->targets[i].nluns; k++)
+			free(config->targets[i].luns[k].volume);
+		free(config->targets[i].luns);
+		free(config->targets[i].name);
+	}
+	free(config->targets);
+	memset(config, 0, sizeof(*config));
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The configuration: one JSON file, lungate.json(5).  Read by tables, checked
+ * as a whole; every complaint says file, line and column.
+ *
+ * Threads: any (no shared state).
+ */
+#ifndef LUNGATE_GATEWAY_CONFIG_H
+#define LUNGATE_GATEWAY_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/jsonconf.h"
+#include "common/log.h"
+#include "gateway/iscsi/iscsi.h"
+#include "stores/stores.h"
+
+struct config_volume {
+	char *name, *store;
+	uint64_t size;               /* 0 = not said */
+	uint64_t block_size, chunk_size;
+	int durability;              /* enum vol_durability */
+	bool write_cache, read_only;
+	char *journal_dir;           /* NULL = the daemon's: STATE_DIR/journal */
+	uint64_t journal_size, commit_window, commit_interval;
+	char *uuid;                  /* raw, ram, null; NULL = not made yet */
+};
+
+struct config_lun {
+	uint64_t lun;
+	char *volume;
+};
+
+struct config_target {
+	char *name;
+	struct config_lun *luns;
+	size_t nluns;
+};
+
+struct config_mount {
+	char *path;                  /* NULL = no mount */
+	bool allow_other;
+};
+
+/** struct iscsi_limits as the reader fills it. */
+struct config_limits {
+	uint64_t max_connections, login_timeout_ms, idle_timeout_ms, nop_interval_ms, nop_timeout_ms;
+	uint64_t queue_depth, max_recv_segment, max_burst, first_burst, max_outstanding_r2t;
+};
+
+struct config {
+	char **listen;
+	size_t nlisten;
+	char *control, *state_dir;   /* never NULL after loading */
+	struct config_mount mount;
+	uint64_t memory, threads;    /* threads 0 = one a core */
+	int log_level;               /* enum log_level */
+	struct config_limits limits;
+	struct config_volume *volumes;
+	size_t nvolumes;
+	struct config_target *targets;
+	size_t ntargets;
+};
+
+/** Everything that is wrong with a file, not the first thing alone. */
+struct config_report {
+	char **texts;
+	size_t n;
+};
+void config_report_fini(struct config_report *report);
+
+/** Parse and check.  report may be NULL; info gets the first complaint and how many more there are.
+ *  0, LG_ECONFIG, or what reading the file gave. */
+int config_load(const char *path, struct config *ret, struct config_report *report, struct errinfo *info);
+int config_parse(const struct json_doc *doc, struct config *ret, struct config_report *report, struct errinfo *info);
+void config_fini(struct config *config);
+
+/** One volume's object, as in "volumes": [...] and in the request volume.create. */
+int config_volume_parse(const struct json_doc *doc, json_t *object, const char *path, struct config_volume *ret,
+			struct errinfo *info);
+void config_volume_fini(struct config_volume *volume);
+/** As it is written into the file: what is not the default. */
+json_t *config_volume_json(const struct config_volume *volume);
+
+/** "chunked", "raw", "ram", "null"; NULL when no store of this version has such a name. */
+const char *config_store_kind(const char *store);
+
+/** Strings stay config's; journal_dir is used where the volume names none. */
+int config_volume_spec(const struct config_volume *volume, const char *journal_dir,
+		       const uint8_t gateway_id[GATEWAY_ID_LEN], struct volume_spec *ret);
+void config_iscsi_limits(const struct config_limits *limits, struct iscsi_limits *ret);
+
+/** The tables themselves, for `config check --explain` and for the test of the manual page. */
+struct config_table {
+	const char *place;           /* "", "mount", "volumes[]" */
+	const struct json_key *keys;
+	size_t n;
+};
+extern const struct config_table config_tables[];
+extern const size_t config_ntables;
+
+/** Free the strings that json_read() put into out. */
+void config_free_strings(const struct json_key *keys, size_t n, void *out);
+
+/* -- changing the file, config_edit.c -- */
+
+/** Read the file as it stands now, let edit() change the tree, check the result as a whole, and replace the file atomically with the
+ *  order of keys and the mode kept.  Hand edits made meanwhile stay.  Blocks. */
+int config_edit(const char *path, int (*edit)(void *arg, json_t *root, struct errinfo *info), void *arg,
+		struct errinfo *info);
+
+int config_add_volume(const char *path, const struct config_volume *volume, struct errinfo *info);
+int config_remove_volume(const char *path, const char *name, struct errinfo *info);
+/** value: stolen. */
+int config_set_volume(const char *path, const char *name, const char *key, json_t *value, struct errinfo *info);
+int config_add_target(const char *path, const char *name, struct errinfo *info);
+int config_remove_target(const char *path, const char *name, struct errinfo *info);
+int config_add_lun(const char *path, const char *target, unsigned lun, const char *volume, struct errinfo *info);
+int config_remove_lun(const char *path, const char *target, unsigned lun, struct errinfo *info);
+
+#endif

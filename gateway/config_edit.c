@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Changes of the configuration file.
+ *
+ * The file is read anew for every change, so what was edited by hand since the daemon started is kept; the
+ * result is checked as a whole before it replaces the file (write, fsync, rename, fsync of the directory).  A
+ * symbolic link stays a link: its target is replaced.  The caller serialises changes.
+ */
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/vfs.h"
+#include "gateway/config.h"
+
+static int
+check_text(const char *path, const char *text, struct errinfo *info)
+{
+	struct json_doc doc;
+	struct config config;
+	int r = json_doc_parse(path, text, strlen(text), &doc, info);
+
+	if (r)
+		return r;
+	r = config_parse(&doc, &config, NULL, info);
+	if (!r)
+		config_fini(&config);
+	json_doc_fini(&doc);
+	if (r)
+		err_prefix(info, "the change was not made, for the file would be wrong after it: ");
+	return r;
+}
+
+static int
+write_file(const char *path, const char *text, struct errinfo *info)
+{
+	struct stat st;
+	int r;
+
+	if (stat(path, &st) < 0)
+		return err_set(info, -errno, "%s: %s", path, err_text(-errno));
+	r = vfs_replace(vfs_posix(), path, text, strlen(text), st.st_mode & 07777);
+	if (r)
+		return err_set(info, r, "the configuration %s cannot be written: %s", path, err_text(r));
+	return 0;
+}
+
+int
+config_edit(const char *path, int (*edit)(void *arg, json_t *root, struct errinfo *info), void *arg,
+	    struct errinfo *info)
+{
+	struct json_doc doc;
+	char *real, *text = NULL, *dump;
+	int r;
+
+	real = realpath(path, NULL);
+	if (!real)
+		return err_set(info, -errno, "%s: %s", path, err_text(-errno));
+	r = json_doc_load(real, &doc, info);
+	if (r)
+		goto out;
+	r = edit(arg, doc.root, info);
+	if (!r) {
+		dump = json_dumps(doc.root, JSON_INDENT(2));
+		if (!dump || asprintf(&text, "%s\n", dump) < 0) {
+			text = NULL;
+			r = -ENOMEM;
+		}
+		free(dump);
+	}
+	json_doc_fini(&doc);
+	if (!r)
+		r = check_text(real, text, info);
+	if (!r)
+		r = write_file(real, text, info);
+	free(text);
+out:
+	free(real);
+	return r;
+}
+
+/* -- the changes ----------------------------------------------------------------------------------------- */
+
+struct change {
+	const char *volume, *target, *key;
+	unsigned lun;
+	json_t *value;
+};
+
+static json_t *
+list(json_t *root, const char *key)
+{
+	json_t *array = json_object_get(root, key);
+
+	if (!array) {
+		array = json_array();
+		json_object_set_new(root, key, array);
+	}
+	return array;
+}
+
+static json_t *
+find(json_t *array, const char *name, size_t *ret_idx)
+{
+	json_t *object;
+	size_t i;
+
+	json_array_foreach(array, i, object)
+	{
+		const char *other = json_string_value(json_object_get(object, "name"));
+
+		if (other && !strcmp(other, name)) {
+			*ret_idx = i;
+			return object;
+		}
+	}
+	return NULL;
+}
+
+static int
+missing(const char *what, const char *name, struct errinfo *info)
+{
+	return err_set(info, -ENOENT, "the configuration file has no %s \"%s\" (any more)", what, name);
+}
+
+static int
+do_add_volume(void *arg, json_t *root, struct errinfo *info)
+{
+	struct change *change = arg;
+
+	(void)info;
+	return json_array_append(list(root, "volumes"), change->value) ? -ENOMEM : 0;
+}
+
+/* Gone from the file already is as good as removed. */
+static int
+do_remove_volume(void *arg, json_t *root, struct errinfo *info)
+{
+	struct change *change = arg;
+	json_t *array = list(root, "volumes");
+	size_t i;
+
+	(void)info;
+	if (find(array, change->volume, &i))
+		json_array_remove(array, i);
+	return 0;
+}
+
+static int
+do_set_volume(void *arg, json_t *root, struct errinfo *info)
+{
+	struct change *change = arg;
+	size_t i;
+	json_t *object = find(list(root, "volumes"), change->volume, &i);
+
+	if (!object)
+		return missing("volume", change->volume, info);
+	return json_object_set(object, change->key, change->value) ? -ENOMEM : 0;
+}
+
+static int
+do_add_target(void *arg, json_t *root, struct errinfo *info)
+{
+	struct change *change = arg;
+
+	(void)info;
+	return json_array_append_new(list(root, "targets"),
+				     json_pack("{s:s, s:[]}", "name", change->target, "luns"))
+		       ? -ENOMEM
+		       : 0;
+}
+
+static int
+do_remove_target(void *arg, json_t *root, struct errinfo *info)
+{
+	struct change *change = arg;
+	json_t *array = list(root, "targets");
+	size_t i;
+
+	(void)info;
+	if (find(array, change->target, &i))
+		json_array_remove(array, i);
+	return 0;
+}
+
+static int
+do_add_lun(void *arg, json_t *root, struct errinfo *info)
+{
+	struct change *change = arg;
+	size_t i;
+	json_t *object = find(list(root, "targets"), change->target, &i);
+
+	if (!object)
+		return missing("target", change->target, info);
+	return json_array_append_new(list(object, "luns"), json_pack("{s:i, s:s}", "lun", (int)change->lun,
+								     "volume", change->volume))
+		       ? -ENOMEM
+		       : 0;
+}
+
+static int
+do_remove_lun(void *arg, json_t *root, struct errinfo *info)
+{
+	struct change *change = arg;
+	size_t i;
+	json_t *object = find(list(root, "targets"), change->target, &i), *luns, *lun;
+
+	if (!object)
+		return missing("target", change->target, info);
+	luns = list(object, "luns");
+	json_array_foreach(luns, i, lun)
+	{
+		if (json_integer_value(json_object_get(lun, "lun")) == (json_int_t)change->lun) {
+			json_array_remove(luns, i);
+			break;
+		}
+	}
+	return 0;
+}
+
+int
+config_add_volume(const char *path, const struct config_volume *volume, struct errinfo *info)
+{
+	struct change change = {.value = config_volume_json(volume)};
+	int r = config_edit(path, do_add_volume, &change, info);
+
+	json_decref(change.value);
+	return r;
+}
+
+int
+config_remove_volume(const char *path, const char *name, struct errinfo *info)
+{
+	struct change change = {.volume = name};
+
+	return config_edit(path, do_remove_volume, &change, info);
+}
+
+int
+config_set_volume(const char *path, const char *name, const char *key, json_t *value, struct errinfo *info)
+{
+	struct change change = {.volume = name, .key = key, .value = value};
+	int r = config_edit(path, do_set_volume, &change, info);
+
+	json_decref(value);
+	return r;
+}
+
+int
+config_add_target(const char *path, const char *name, struct errinfo *info)
+{
+	struct change change = {.target = name};
+
+	return config_edit(path, do_add_target, &change, info);
+}
+
+int
+config_remove_target(const char *path, const char *name, struct errinfo *info)
+{
+	struct change change = {.target = name};
+
+	return config_edit(path, do_remove_target, &change, info);
+}
+
+int
+config_add_lun(const char *path, const char *target, unsigned lun, const char *volume, struct errinfo *info)
+{
+	struct change change = {.target = target, .lun = lun, .volume = volume};
+
+	return config_edit(path, do_add_lun, &change, info);
+}
+
+int
+config_remove_lun(const char *path, const char *target, unsigned lun, struct errinfo *info)
+{
+	struct change change = {.target = target, .lun = lun};
+
+	return config_edit(path, do_remove_lun, &change, info);
+}

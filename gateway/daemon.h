@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The daemon's state, shared by the files that make it up: serve.c (start
+ * and stop), volumes.c, targets.c, commands.c (control socket), inspect.c and metrics.c.
+ *
+ * Two locks:
+ *   change   held across a whole change (create, delete, map ...), which may take minutes.  Who holds it
+ *            may read everything below without `lock`.
+ *   lock     held while the lists are read or written, never while anything waits.  Inspection takes this one alone.
+ * Order: change, then lock.
+ */
+#ifndef LUNGATE_GATEWAY_DAEMON_H
+#define LUNGATE_GATEWAY_DAEMON_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "common/arena.h"
+#include "common/loop.h"
+#include "common/registry.h"
+#include "fuse/mount.h"
+#include "gateway/config.h"
+#include "gateway/iscsi/iscsi.h"
+#include "gateway/scsi/scsi.h"
+#include "gateway/state.h"
+
+struct admin_call;
+
+enum daemon_phase { DAEMON_STARTING, DAEMON_RUNNING, DAEMON_STOPPING };
+
+/** A volume of the configuration: online (vol set) or failed (err set, why says the rest). */
+struct daemon_volume {
+	struct config_volume conf;
+	struct volume *vol;          /* the registry's reference; NULL while it is not open */
+	struct loop *loop;
+	int err;
+	char why[1024];
+};
+
+struct daemon_target {
+	char *name;                  /* as normalised by iscsi */
+	char *written;               /* as it stands in the file */
+	struct scsi_target *scsi;
+	struct iscsi_target *iscsi;
+	struct config_lun *luns;     /* configured; those of failed volumes are not mapped */
+	size_t nluns;
+};
+
+struct daemon {
+	/* constant once running */
+	char *config_path;
+	struct config config;        /* as at start; volumes and targets are in the lists below */
+	struct state state;
+	struct loop **loops;
+	unsigned nloops;
+	struct arena *arena;
+	struct registry *registry;
+	struct iscsi_server *iscsi;
+	time_t started;
+	uint64_t started_ns;
+	const char *disk_engine;
+	bool create_missing;
+	const char *const *accept_loss;
+	size_t naccept_loss;
+
+	pthread_mutex_t change, lock;
+	/* under lock */
+	struct daemon_volume **volumes;
+	size_t nvolumes;
+	struct daemon_target **targets;
+	size_t ntargets;
+	char (*bound)[64];
+	size_t nbound;
+	struct mount *mount;
+	char mount_why[1024];        /* why there is none although one was asked for */
+	const char *doing;           /* what start or stop is at, for the second Ctrl-C; static text */
+	char doing_what[80];
+
+	_Atomic int phase;           /* enum daemon_phase */
+	_Atomic bool stop;           /* asked to stop, start-up included */
+};
+
+/** What start or stop is at now. */
+void daemon_doing(struct daemon *daemon, const char *doing, const char *what);
+
+/* -- volumes.c: with `change` held, but for daemon_volume_find() -- */
+/** Open every volume of the configuration, several at once; failures stay in the list. */
+int daemon_open_volumes(struct daemon *daemon);
+void daemon_close_volumes(struct daemon *daemon);
+/** With change or lock held. NULL when there is none. */
+struct daemon_volume *daemon_volume_find(struct daemon *daemon, const char *name);
+int daemon_volume_create(struct daemon *daemon, struct config_volume *conf, bool existing, struct errinfo *info);
+int daemon_volume_delete(struct daemon *daemon, const char *name, bool keep_data, bool delete_file,
+			 struct admin_call *call, struct errinfo *info);
+int daemon_volume_resize(struct daemon *daemon, const char *name, uint64_t size, bool shrink, struct errinfo *info);
+/** Submit from a thread that may wait, and wait. */
+int daemon_volume_call(struct vol_req *req);
+
+/* -- targets.c: with `change` held -- */
+int daemon_open_targets(struct daemon *daemon);
+void daemon_close_targets(struct daemon *daemon);
+struct daemon_target *daemon_target_find(struct daemon *daemon, const char *name);
+int daemon_target_create(struct daemon *daemon, const char *name, struct errinfo *info);
+int daemon_target_delete(struct daemon *daemon, const char *name, bool force, struct errinfo *info);
+/** lun < 0: the lowest free one; *ret_lun is what it became. */
+int daemon_target_map(struct daemon *daemon, const char *target, int64_t lun, const char *volume, unsigned *ret_lun,
+		      struct errinfo *info);
+int daemon_target_unmap(struct daemon *daemon, const char *target, unsigned lun, struct errinfo *info);
+/** The first target and LUN that maps volume, or false.  With change or lock held. */
+bool daemon_volume_mapped(struct daemon *daemon, const char *volume, const char **ret_target, unsigned *ret_lun);
+
+#endif

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The daemon's targets: those of the configuration, and changes while it runs.
+ *
+ * A LUN whose volume is not online is configured but not mapped: initiators do not see it.
+ * Changes are carried out first and written into the configuration last; where that fails they are taken
+ * back.
+ *
+ * Threads: start-up and the threads of control-socket clients; all may block.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/util.h"
+#include "gateway/daemon.h"
+
+struct daemon_target *
+daemon_target_find(struct daemon *daemon, const char *name)
+{
+	for (size_t i = 0; i < daemon->ntargets; i++)
+		if (!strcasecmp(daemon->targets[i]->name, name))
+			return daemon->targets[i];
+	return NULL;
+}
+
+bool
+daemon_volume_mapped(struct daemon *daemon, const char *volume, const char **ret_target, unsigned *ret_lun)
+{
+	for (size_t i = 0; i < daemon->ntargets; i++) {
+		const struct daemon_target *target = daemon->targets[i];
+
+		for (size_t k = 0; k < target->nluns; k++) {
+			if (!strcmp(target->luns[k].volume, volume)) {
+				*ret_target = target->name;
+				*ret_lun = (unsigned)target->luns[k].lun;
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+static void
+target_free(struct daemon_target *target)
+{
+	for (size_t i = 0; i < target->nluns; i++) {
+		if (target->scsi)
+			(void)scsi_target_unmap(target->scsi,
+						(unsigned)target->luns[i].lun); /* -ENOENT: never mapped */
+		free(target->luns[i].volume);
+	}
+	scsi_target_free(target->scsi);
+	free(target->luns);
+	free(target->name);
+	free(target->written);
+	free(target);
+}
+
+static void
+lower(char *text)
+{
+	for (; *text; text++)
+		if (*text >= 'A' && *text <= 'Z')
+			*text = (char)(*text + 'a' - 'A');
+}
+
+static int
+target_new(const char *name, struct daemon_target **ret)
+{
+	struct daemon_target *target = calloc(1, sizeof(*target));
+	int r;
+
+	if (!target)
+		return -ENOMEM;
+	target->written = strdup(name);
+	target->name = strdup(name);
+	r = target->name && target->written ? 0 : -ENOMEM;
+	if (!r) {
+		lower(target->name); /* RFC 7143 4.2.7.2: compared without case, shown in lower case */
+		r = scsi_target_new(target->name, &target->scsi);
+	}
+	if (r)
+		target_free(target);
+	else
+		*ret = target;
+	return r;
+}
+
+static int
+append_target(struct daemon *daemon, struct daemon_target *target)
+{
+	struct daemon_target **list;
+
+	(void)pthread_mutex_lock(&daemon->lock);
+	list = realloc(daemon->targets, (daemon->ntargets + 1) * sizeof(struct daemon_target *));
+	if (list) {
+		daemon->targets = list;
+		list[daemon->ntargets++] = target;
+	}
+	(void)pthread_mutex_unlock(&daemon->lock);
+	return list ? 0 : -ENOMEM;
+}
+
+static void
+remove_from_list(struct daemon *daemon, const struct daemon_target *target)
+{
+	(void)pthread_mutex_lock(&daemon->lock);
+	for (size_t i = 0; i < daemon->ntargets; i++) {
+		if (daemon->targets[i] == target) {
+			daemon->ntargets--;
+			memmove(daemon->targets + i, daemon->targets + i + 1,
+				(daemon->ntargets - i) * sizeof(*daemon->targets));
+			break;
+		}
+	}
+	(void)pthread_mutex_unlock(&daemon->lock);
+}
+
+static int
+append_lun(struct daemon *daemon, struct daemon_target *target, unsigned lun, const char *volume)
+{
+	struct config_lun *luns;
+	char *copy = strdup(volume);
+	size_t at;
+
+	if (!copy)
+		return -ENOMEM;
+	(void)pthread_mutex_lock(&daemon->lock);
+	luns = realloc(target->luns, (target->nluns + 1) * sizeof(*luns));
+	if (luns) {
+		target->luns = luns;
+		for (at = target->nluns; at && luns[at - 1].lun > lun; at--)
+			luns[at] = luns[at - 1];
+		luns[at] = (struct config_lun){.lun = lun, .volume = copy};
+		target->nluns++;
+	}
+	(void)pthread_mutex_unlock(&daemon->lock);
+	if (!luns)
+		free(copy);
+	return luns ? 0 : -ENOMEM;
+}
+
+static void
+drop_lun(struct daemon *daemon, struct daemon_target *target, unsigned lun)
+{
+	(void)pthread_mutex_lock(&daemon->lock);
+	for (size_t i = 0; i < target->nluns; i++) {
+		if (target->luns[i].lun == lun) {
+			free(target->luns[i].volume);
+			target->nluns--;
+			memmove(target->luns + i, target->luns + i + 1,
+				(target->nluns - i) * sizeof(*target->luns));
+			break;
+		}
+	}
+	(void)pthread_mutex_unlock(&daemon->lock);
+}
+
+/* -- start and stop
+ * -------------------------------------------------------------------------------------------- */
+
+static int
+open_target(struct daemon *daemon, const struct config_target *conf, struct errinfo *info)
+{
+	struct daemon_target *target;
+	int r = target_new(conf->name, &target);
+
+	if (r)
+		return r;
+	for (size_t i = 0; !r && i < conf->nluns; i++) {
+		unsigned lun = (unsigned)conf->luns[i].lun;
+		struct daemon_volume *volume = daemon_volume_find(daemon, conf->luns[i].volume);
+
+		r = append_lun(daemon, target, lun, conf->luns[i].volume);
+		if (!r && volume && volume->vol)
+			r = scsi_target_map(target->scsi, lun, volume->vol, info);
+		else if (!r)
+			log_warn("target %s: LUN %u is not there, for volume %s is not online", target->name,
+				 lun, conf->luns[i].volume);
+	}
+	if (!r)
+		r = iscsi_target_add(daemon->iscsi, target->name, target->scsi, &target->iscsi, info);
+	if (!r) {
+		r = append_target(daemon, target);
+		if (r)
+			(void)iscsi_target_remove(daemon->iscsi, target->name);
+	}
+	if (r)
+		target_free(target);
+	else
+		log_info("target %s: %zu LUNs", target->name, target->nluns);
+	return r;
+}
+
+int
+daemon_open_targets(struct daemon *daemon)
+{
+	for (size_t i = 0; i < daemon->config.ntargets; i++) {
+		struct errinfo info = {{0}};
+		int r;
+
+		daemon_doing(daemon, "opening target", daemon->config.targets[i].name);
+		r = open_target(daemon, &daemon->config.targets[i], &info);
+		if (r) {
+			log_error("target %s: %s", daemon->config.targets[i].name,
+				  info.text[0] ? info.text : err_text(r));
+			return r;
+		}
+	}
+	return 0;
+}
+
+/* After the iSCSI server is gone: no session has a nexus any more. */
+void
+daemon_close_targets(struct daemon *daemon)
+{
+	while (daemon->ntargets) {
+		struct daemon_target *target = daemon->targets[daemon->ntargets - 1];
+
+		daemon_doing(daemon, "closing target", target->name);
+		remove_from_list(daemon, target);
+		target_free(target);
+	}
+	free(daemon->targets);
+	daemon->targets = NULL;
+}
+
+/* -- changes
+ * ---------------------------------------------------------------------------------------------------- */
+
+int
+daemon_target_create(struct daemon *daemon, const char *name, struct errinfo *info)
+{
+	struct daemon_target *target;
+	int r = iscsi_name_check(name, info);
+
+	if (r)
+		return r;
+	if (daemon_target_find(daemon, name))
+		return err_set(info, -EEXIST, "there is a target \"%s\" already", name);
+	r = target_new(name, &target);
+	if (r)
+		return r;
+	r = iscsi_target_add(daemon->iscsi, target->name, target->scsi, &target->iscsi, info);
+	if (!r) {
+		r = config_add_target(daemon->config_path, target->written, info);
+		if (!r)
+			r = append_target(daemon, target);
+		if (r)
+			(void)iscsi_target_remove(daemon->iscsi, target->name);
+	}
+	if (r)
+		target_free(target);
+	else
+		log_info("target %s: created", target->name);
+	return r;
+}
+
+static int
+no_target(const char *name, struct errinfo *info)
+{
+	return err_set(info, -ENOENT, "there is no target \"%s\"; 'lungate target list' shows them", name);
+}
+
+int
+daemon_target_delete(struct daemon *daemon, const char *name, bool force, struct errinfo *info)
+{
+	struct daemon_target *target = daemon_target_find(daemon, name);
+	size_t sessions;
+	int r;
+
+	if (!target)
+		return no_target(name, info);
+	sessions = iscsi_session_count(daemon->iscsi, target->name);
+	if (sessions && !force)
+		return err_set(info, -EBUSY, "%zu %s logged in to %s; log out there first, or add --force",
+			       sessions, sessions == 1 ? "initiator is" : "initiators are", target->name);
+	r = config_remove_target(daemon->config_path, target->written, info);
+	if (r)
+		return r;
+	remove_from_list(daemon, target);
+	r = iscsi_target_remove(daemon->iscsi, target->name);
+	if (r)
+		log_error("target %s: %s", target->name, err_text(r));
+	log_info("target %s: deleted", target->name);
+	target_free(target);
+	return 0;
+}
+
+static int64_t
+free_lun(const struct daemon_target *target)
+{
+	int64_t lun = 0;
+
+	for (size_t i = 0; i < target->nluns && (int64_t)target->luns[i].lun == lun; i++)
+		lun++;
+	return lun;
+}
+
+static int
+check_map(struct daemon *daemon, const struct daemon_target *target, int64_t lun, const char *name,
+	  struct errinfo *info)
+{
+	struct daemon_volume *volume = daemon_volume_find(daemon, name);
+
+	if (!volume)
+		return err_set(info, -ENOENT, "there is no volume \"%s\"; 'lungate volume list' shows them",
+			       name);
+	if (!volume->vol)
+		return err_set(info, volume->err, "volume \"%s\" is not online: %s", name, volume->why);
+	if (lun >= SCSI_LUNS_MAX)
+		return err_set(info, -EINVAL, "LUN %lld is too high: 0 to %d", (long long)lun,
+			       SCSI_LUNS_MAX - 1);
+	for (size_t i = 0; i < target->nluns; i++) {
+		if ((int64_t)target->luns[i].lun == lun)
+			return err_set(info, -EEXIST, "LUN %lld of %s is volume \"%s\"", (long long)lun,
+				       target->name, target->luns[i].volume);
+		if (!strcmp(target->luns[i].volume, name))
+			return err_set(info, -EEXIST, "volume \"%s\" is LUN %llu of %s already", name,
+				       (unsigned long long)target->luns[i].lun, target->name);
+	}
+	return 0;
+}
+
+int
+daemon_target_map(struct daemon *daemon, const char *name, int64_t lun, const char *volume, unsigned *ret_lun,
+		  struct errinfo *info)
+{
+	struct daemon_target *target = daemon_target_find(daemon, name);
+	int r;
+
+	if (!target)
+		return no_target(name, info);
+	if (lun < 0)
+		lun = free_lun(target);
+	r = check_map(daemon, target, lun, volume, info);
+	if (r)
+		return r;
+	r = scsi_target_map(target->scsi, (unsigned)lun, daemon_volume_find(daemon, volume)->vol, info);
+	if (r)
+		return r;
+	r = config_add_lun(daemon->config_path, target->written, (unsigned)lun, volume, info);
+	if (!r)
+		r = append_lun(daemon, target, (unsigned)lun, volume);
+	if (r) {
+		(void)scsi_target_unmap(target->scsi, (unsigned)lun);
+		return r;
+	}
+	*ret_lun = (unsigned)lun;
+	log_info("target %s: LUN %u is volume %s", target->name, *ret_lun, volume);
+	return 0;
+}
+
+int
+daemon_target_unmap(struct daemon *daemon, const char *name, unsigned lun, struct errinfo *info)
+{
+	struct daemon_target *target = daemon_target_find(daemon, name);
+	bool found = false;
+	int r;
+
+	if (!target)
+		return no_target(name, info);
+	for (size_t i = 0; i < target->nluns; i++)
+		found |= target->luns[i].lun == lun;
+	if (!found)
+		return err_set(info, -ENOENT, "%s has no LUN %u", target->name, lun);
+	r = config_remove_lun(daemon->config_path, target->written, lun, info);
+	if (r)
+		return r;
+	r = scsi_target_unmap(target->scsi, lun);
+	if (r && r != -ENOENT)
+		log_error("target %s: LUN %u: %s", target->name, lun, err_text(r));
+	drop_lun(daemon, target, lun);
+	log_info("target %s: LUN %u unmapped", target->name, lun);
+	return 0;
+}
