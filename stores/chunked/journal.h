@@ -73,6 +73,7 @@ struct journal_params {
 	uint64_t generation;             /* of this activation: goes into new records */
 	uint64_t covered_seq;            /* the root covers all up to here: replay skips it; the next sequence is at least covered_seq + 1 */
 	bool accept_loss;                /* damage: keep what is whole before it */
+	uint32_t segment_bytes;          /* create: 0 = JOURNAL_SEGMENT_BYTES; at least 2 MiB; smaller ones are for tests */
 };
 
 /** One replayed entry, in sequence order.  WRITE: its bytes are at pos (checked by CRC only past what the journal proves durable; every
@@ -96,7 +97,8 @@ int journal_open(const struct journal_params *params, bool create, const uint8_t
 /** The caller has checked journal_room(): appending past the capacity is a bug and asserted.  done never runs before this returns. */
 void journal_append(struct journal *journal, struct journal_append *append);
 
-/** Bytes that may still be appended now (payload, after all overhead), keeping back what segments in use need. */
+/** Bytes that may still be appended now (payload, after all overhead), keeping back what segments in use need.  An append
+ *  takes 4096 bytes of it for each of its WRITE entries, and 4096 when it has none. */
 uint64_t journal_room(const struct journal *journal);
 uint64_t journal_used(const struct journal *journal);
 uint64_t journal_capacity(const struct journal *journal);
