@@ -151,9 +151,10 @@ run_messages(struct loop *loop)
 	struct loop_msg *foreign = inbox_take(loop);
 	struct loop_msg *own = list_take(&loop->self);
 
-	run_chain(foreign);
+	/* own ones first: a foreign one may be the answer to what this loop did after it posted */
 	run_chain(own);
-	return foreign || own;
+	run_chain(foreign);
+	return own || foreign;
 }
 
 static bool
@@ -602,6 +603,9 @@ loop_run(struct loop *loop)
 	sigemptyset(&pipe_signal);
 	sigaddset(&pipe_signal, SIGPIPE);
 	pthread_sigmask(SIG_BLOCK, &pipe_signal, NULL);
+	uv_update_time(&loop->uv);
+	run_messages(loop); /* this thread may have posted as a foreigner: that comes before what it posts
+			       from now on */
 	if (!atomic_load_explicit(&loop->stop, memory_order_acquire))
 		uv_run(&loop->uv, UV_RUN_DEFAULT);
 	drain(loop);

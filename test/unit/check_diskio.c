@@ -349,6 +349,31 @@ START_TEST(short_transfers_are_continued)
 }
 END_TEST
 
+/* A pipe takes bytes but cannot be synced: a write whose sync fails has failed. */
+START_TEST(failed_syncs_fail_the_write)
+{
+	struct vfs_file *good, pipe_file = {.vfs = vfs_posix()};
+	char text[3] = "abc";
+	struct iovec out = {text, 3};
+	int fds[2];
+
+	stage(RING);
+	good = file;
+	if (!strcmp(engine, "io_uring")) {
+		ck_assert_int_eq(pipe(fds), 0);
+		pipe_file.fd = fds[1];
+		file = &pipe_file;
+		ck_assert_int_eq(disk_wait(DISK_WRITE, 0, 3, &out, 1), 0);
+		ck_assert_int_eq(disk_wait(DISK_WRITE_SYNC, 0, 3, &out, 1), -EINVAL);
+		ck_assert_int_eq(disk_wait(DISK_FDATASYNC, 0, 0, NULL, 0), -EINVAL);
+		close(fds[0]);
+		close(fds[1]);
+	}
+	file = good;
+	unstage();
+}
+END_TEST
+
 /* ---- many -------------------------------------------------------------- */
 
 #define MANY 1500 /* several times the ring */
@@ -491,6 +516,7 @@ main(void)
 	tcase_add_loop_test(tc, more_iovecs_than_the_kernel_takes, 0, VARIANTS);
 	tcase_add_loop_test(tc, errors_come_back, 0, VARIANTS);
 	tcase_add_test(tc, short_transfers_are_continued);
+	tcase_add_test(tc, failed_syncs_fail_the_write);
 	tcase_add_loop_test(tc, more_requests_than_the_ring_holds, 0, VARIANTS);
 	tcase_add_loop_test(tc, freeing_a_loop_waits_for_its_disk, 0, VARIANTS);
 	tcase_add_loop_test(tc, every_loop_has_its_own, 0, VARIANTS);
