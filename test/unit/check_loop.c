@@ -384,7 +384,8 @@ begin_timers(struct loop_msg *msg)
 		loop_timer_init(&clockwork.timers[i], clockwork.loop, on_timer);
 	loop_timer_init(&clockwork.last, clockwork.loop, on_last);
 	loop_timer_start(&clockwork.last, 150);
-	loop_timer_start(&clockwork.timers[5], 10000); /* a later round of the wheel: not yet */
+	loop_timer_start(&clockwork.timers[5],
+			 60 + 5120); /* in the slot of timer 3, one round of the wheel later */
 	loop_timer_start(&clockwork.timers[4], 90);
 	loop_timer_start(&clockwork.timers[3], 20);
 	loop_timer_start(&clockwork.timers[3], 60); /* re-armed */
