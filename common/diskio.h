@@ -4,7 +4,8 @@
  * descriptor and the kernel allows it, else the pool.  Requests of one
  * iteration are submitted together (loop_defer).
  *
- * Threads: on one loop; done runs there.  Requests are not ordered among each other.
+ * Threads: on one loop; done runs there, never before disk_submit() returns.  Requests are not ordered among
+ * each other.  Needs loop_pool_init().
  */
 #ifndef LUNGATE_COMMON_DISKIO_H
 #define LUNGATE_COMMON_DISKIO_H
@@ -26,7 +27,7 @@ struct disk_req {
 	struct vfs_file *file;
 	enum disk_op op;
 	uint64_t offset;
-	uint64_t length;             /* for PUNCH and ZERO; for READ/WRITE the sum of iov */
+	uint64_t length;             /* of PUNCH and ZERO; of transfers disk_submit() sets it to the sum of iov */
 	const struct iovec *iov;     /* stays valid until done */
 	int niov;
 	/** Whole transfer done: 0, or a negative errno; a short read at the end of file is -ENODATA, never a success.
