@@ -26,6 +26,9 @@
 #define SCSI_CDB_MAX 260
 #define SCSI_INLINE_MAX 512
 
+struct scsi_lu;                     /* the unit that a volume is */
+struct scsi_slot;
+struct scsi_command;
 struct scsi_target;                 /* a set of LUNs, and the I_T nexuses that see it */
 struct scsi_nexus;                  /* one I_T nexus: unit attentions, later reservations' registrations */
 
@@ -40,6 +43,15 @@ enum scsi_status {
 	SCSI_RESERVATION_CONFLICT = 0x18,
 	SCSI_TASK_SET_FULL = 0x28,
 	SCSI_TASK_ABORTED = 0x40,
+};
+
+/** Why a command fails, before it becomes sense data; private to scsi/. */
+struct scsi_fail {
+	uint16_t code;                   /* enum scsi_error; 0: it does not */
+	uint16_t byte;                   /* field pointer */
+	uint8_t bit;
+	uint8_t flags;
+	uint64_t info;                   /* INFORMATION: LBA or offset */
 };
 
 struct scsi_task {
@@ -75,18 +87,27 @@ struct scsi_task {
 	/** Answer nothing: the task was aborted by a TMF whose response speaks for it. */
 	bool silent;
 
-	/* private to scsi/ */
-	struct scsi_lu *lu;
+	/* private to scsi/: start sets all of it, the struct needs no clearing */
+	struct scsi_slot *slot;          /* of the target; NULL: there is no such LUN */
+	struct scsi_lu *lu;              /* to be followed on its loop alone, between run and done */
+	uint64_t lu_id;                  /* which unit start saw at the slot */
+	uint64_t epoch;                  /* task management of a higher epoch came after this task */
 	const struct scsi_command *command;
 	struct scsi_task *lu_next, *lu_prev;
-	_Atomic bool aborted;
-	bool on_lu;
+	struct scsi_fail fail;
 	struct loop_msg msg;
 	struct vol_req req;
 	struct page *few_pages[8];       /* pages points here when they suffice */
-	void *priv;
-	uint64_t word[4];
-	uint32_t state;
+	unsigned held;                   /* references in pages[0 .. held) are the task's */
+	unsigned slots;                  /* how many pages[] has room for */
+	uint8_t place, pump;
+	bool aborted;                    /* by task management; on its unit's loop */
+	bool no_answer;                  /* and nobody is to be told */
+	uint64_t lba, blocks;            /* the range asked for */
+	uint64_t at;                     /* how far a long command has come, bytes from lba on */
+	uint32_t alloc_len;              /* Data-In at most, by the CDB */
+	uint32_t state;                  /* the step that comes next */
+	void *priv;                      /* a command's own memory; free()d with the task */
 };
 
 /**
@@ -94,7 +115,7 @@ struct scsi_task {
  * -EAGAIN: the arena is short; nothing was done; try again when arena_wait() says so.
  */
 int scsi_task_start(struct scsi_task *task);
-/** May call done before it returns. */
+/** May call done before it returns.  On the loop of start. */
 void scsi_task_run(struct scsi_task *task);
 /** Give back pages and references after the answer is sent, or instead of running a started task.  The struct is the transport's. */
 void scsi_task_release(struct scsi_task *task);
@@ -108,9 +129,17 @@ enum scsi_tmf {
 	SCSI_TMF_TARGET_WARM_RESET,
 	SCSI_TMF_TARGET_COLD_RESET,
 	SCSI_TMF_CLEAR_ACA,
+	SCSI_TMF_NEXUS_LOSS,             /* scsi_nexus_free() alone */
 };
 enum scsi_tmf_result { SCSI_TMF_COMPLETE, SCSI_TMF_NO_TASK, SCSI_TMF_NO_LUN, SCSI_TMF_NOT_SUPPORTED, SCSI_TMF_REJECTED };
 
+/*
+ * A task that was started but not run is not in the task set yet:
+ *   ABORT_TASK does not find it: the transport releases it itself (and answers for it).
+ *   ABORT_TASK_SET, CLEAR_TASK_SET and the resets do reach it: when it is run it ends at once,
+ *   without effect, silent or with TASK ABORTED.  It may as well be released without being run.
+ * A task is never run after scsi_nexus_free().
+ */
 struct scsi_tmf_req {
 	struct scsi_nexus *nexus;
 	enum scsi_tmf function;
@@ -123,9 +152,10 @@ struct scsi_tmf_req {
 	/* private */
 	struct loop_msg msg;
 	struct scsi_tmf_req *next;
-	unsigned pending;
-	uint32_t state;
-	void *priv;
+	struct scsi_slot *slot;
+	struct scsi_lu *lu;
+	uint64_t epoch;
+	unsigned first_lun, at_lun, pass;
 };
 void scsi_tmf_submit(struct scsi_tmf_req *req);
 
@@ -144,6 +174,7 @@ struct loop *scsi_target_home(struct scsi_target *target);
 struct scsi_lun_info { unsigned lun; struct volume *vol; };
 size_t scsi_target_luns(struct scsi_target *target, struct scsi_lun_info *ret, size_t max);
 
+/* scsi_tmf_submit(), scsi_nexus_new() and scsi_nexus_free(): on a loop. */
 /** One per session.  initiator: its iSCSI name; isid and tpgt make the port names of VPD 83 and reservations.
  *  port_name: the target port's name ("iqn...,t,0x0001"). Any loop. A new nexus has the power-on unit attention on each LUN. */
 int scsi_nexus_new(struct scsi_target *target, const char *initiator, const uint8_t isid[6], uint16_t tpgt,

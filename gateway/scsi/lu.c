@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Logical units: one for each mapped volume, whatever targets and LUNs lead to
+ * it, so that task set, mode parameters and reservation are the unit's.
+ *
+ * The task set (SAM-5 clause 8) is a list, oldest first.  A task waits there
+ * (PLACE_WAITING) or runs (PLACE_RUNNING):
+ *   SIMPLE         runs unless an older ORDERED or any HEAD OF QUEUE one has not ended
+ *   ORDERED        runs when every older one has ended
+ *   HEAD OF QUEUE  runs at once
+ *   an exclusive command (F_EXCLUSIVE) is ORDERED, and nothing at all runs beside it.
+ * While there is no such task (nbarriers == 0) nobody waits and nothing is searched.
+ *
+ * Invariants: nbarriers counts the tasks of the set that are not plain SIMPLE; a
+ * linked itl has a nexus that lives (it holds a reference).
+ *
+ * Threads: home alone, but for scsi_lu_get and scsi_lu_put (configuration).  A unit
+ * is not freed while home is inside one of these functions: unmap's last step passes through home.
+ *
+ * Failure: nothing here can fail but making a unit.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "common/registry.h"
+#include "gateway/scsi/scsi_impl.h"
+
+static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct scsi_lu *table; /* all units; under table_lock */
+static uint64_t last_id;      /* under table_lock */
+
+static struct scsi_lu *
+lu_new(struct volume *vol)
+{
+	struct scsi_lu *lu = calloc(1, sizeof(*lu));
+
+	if (!lu)
+		return NULL;
+	lu->vol = volume_ref(vol);
+	lu->home = vol->loop;
+	lu->id = ++last_id;
+	lu->size_seen = atomic_load(&vol->size);
+	lu->wce = vol->write_cache;
+	lu->all_next = table;
+	table = lu;
+	return lu;
+}
+
+int
+scsi_lu_get(struct volume *vol, struct scsi_lu **ret)
+{
+	struct scsi_lu *lu;
+
+	pthread_mutex_lock(&table_lock);
+	for (lu = table; lu && lu->vol != vol; lu = lu->all_next)
+		;
+	if (!lu)
+		lu = lu_new(vol);
+	if (lu)
+		lu->mappings++;
+	pthread_mutex_unlock(&table_lock);
+	if (!lu)
+		return -ENOMEM;
+	*ret = lu;
+	return 0;
+}
+
+void
+scsi_lu_put(struct scsi_lu *lu)
+{
+	struct scsi_lu **p;
+
+	pthread_mutex_lock(&table_lock);
+	if (--lu->mappings == 0) {
+		for (p = &table; *p != lu; p = &(*p)->all_next)
+			;
+		*p = lu->all_next;
+	} else {
+		lu = NULL;
+	}
+	pthread_mutex_unlock(&table_lock);
+	if (!lu)
+		return;
+	assert(!lu->tasks_head && !lu->itls && !lu->waiters);
+	volume_unref(lu->vol);
+	free(lu);
+}
+
+/* -- nexuses and unit attentions ----------------------------------------- */
+
+static const enum scsi_error attention_error[UA_COUNT] = {
+	[UA_POWER_ON] = SE_UA_POWER_ON, [UA_TARGET_RESET] = SE_UA_TARGET_RESET,
+	[UA_LU_RESET] = SE_UA_LU_RESET, [UA_CAPACITY_CHANGED] = SE_UA_CAPACITY,
+	[UA_MODE_CHANGED] = SE_UA_MODE, [UA_CLEARED_BY_OTHER] = SE_UA_CLEARED,
+};
+
+/* A nexus is made known to a unit by its first command there: what happened
+ * before is covered by the power-on attention. */
+struct scsi_itl *
+scsi_lu_itl(struct scsi_task *task)
+{
+	struct scsi_itl *itl = task_itl(task);
+	struct scsi_lu *lu = task->lu;
+
+	if (itl->linked)
+		return itl;
+	*itl = (struct scsi_itl){
+		.nexus = task->nexus,
+		.lun = (uint16_t)(task->slot - task->nexus->target->slots),
+		.ua = 1u << UA_POWER_ON,
+		.luns_seen = atomic_load(&task->nexus->target->inventory),
+		.linked = true,
+		.next = lu->itls,
+	};
+	if (lu->itls)
+		lu->itls->prev = itl;
+	lu->itls = itl;
+	atomic_fetch_add(&task->nexus->refs, 1);
+	return itl;
+}
+
+void
+scsi_lu_unlink_itl(struct scsi_lu *lu, struct scsi_itl *itl)
+{
+	struct scsi_nexus *nexus = itl->nexus;
+
+	assert(itl->linked);
+	if (lu->reserved_by == itl)
+		lu->reserved_by = NULL;
+	if (itl->prev)
+		itl->prev->next = itl->next;
+	else
+		lu->itls = itl->next;
+	if (itl->next)
+		itl->next->prev = itl->prev;
+	itl->linked = false;
+	scsi_nexus_unref(nexus);
+}
+
+void
+scsi_lu_attention(struct scsi_lu *lu, enum scsi_ua ua, const struct scsi_itl *except)
+{
+	const uint32_t power_on = 1u << UA_POWER_ON;
+
+	for (struct scsi_itl *itl = lu->itls; itl; itl = itl->next) {
+		if (itl == except)
+			continue;
+		/* a reset covers what came before it, power on covers a reset (SAM-5 5.14) */
+		if (ua > UA_LU_RESET)
+			itl->ua |= 1u << ua;
+		else
+			itl->ua = itl->ua & power_on ? power_on : 1u << ua;
+	}
+}
+
+enum scsi_error
+scsi_lu_take_attention(struct scsi_lu *lu, struct scsi_itl *itl)
+{
+	uint64_t size = atomic_load_explicit(&lu->vol->size, memory_order_relaxed);
+	uint64_t inventory = atomic_load_explicit(&itl->nexus->target->inventory, memory_order_acquire);
+
+	if (size != lu->size_seen) {
+		lu->size_seen = size;
+		scsi_lu_attention(lu, UA_CAPACITY_CHANGED, NULL);
+	}
+	for (unsigned ua = 0; itl->ua && ua < UA_COUNT; ua++) {
+		if (!(itl->ua & 1u << ua))
+			continue;
+		itl->ua &= ~(1u << ua);
+		return attention_error[ua];
+	}
+	if (itl->luns_seen < inventory) {
+		itl->luns_seen = inventory;
+		/* REPORT LUNS clears it on every unit of the target (SPC-4 6.33) */
+		if (atomic_load_explicit(&itl->nexus->luns_reported, memory_order_acquire) < inventory)
+			return SE_UA_LUNS;
+	}
+	return SE_NONE;
+}
+
+void
+scsi_lu_reset_state(struct scsi_lu *lu)
+{
+	lu->stopped = false;
+	lu->reserved_by = NULL;
+	lu->d_sense = false;
+	lu->swp = false;
+	lu->tas = false;
+	lu->wce = lu->vol->write_cache;
+}
+
+/* -- the task set -------------------------------------------------------- */
+
+static bool
+is_exclusive(const struct scsi_task *task)
+{
+	return task->command && (task->command->flags & F_EXCLUSIVE);
+}
+
+static bool
+is_head(const struct scsi_task *task)
+{
+	return task->attr == SCSI_ATTR_HEAD && !is_exclusive(task);
+}
+
+static bool
+is_barrier(const struct scsi_task *task)
+{
+	return task->attr == SCSI_ATTR_ORDERED || task->attr == SCSI_ATTR_HEAD || is_exclusive(task);
+}
+
+static void
+set_add(struct scsi_lu *lu, struct scsi_task *task)
+{
+	task->place = PLACE_WAITING;
+	task->lu_next = NULL;
+	task->lu_prev = lu->tasks_tail;
+	if (lu->tasks_tail)
+		lu->tasks_tail->lu_next = task;
+	else
+		lu->tasks_head = task;
+	lu->tasks_tail = task;
+	lu->ntasks++;
+	if (is_barrier(task))
+		lu->nbarriers++;
+}
+
+static void
+set_remove(struct scsi_lu *lu, struct scsi_task *task)
+{
+	if (task->lu_prev)
+		task->lu_prev->lu_next = task->lu_next;
+	else
+		lu->tasks_head = task->lu_next;
+	if (task->lu_next)
+		task->lu_next->lu_prev = task->lu_prev;
+	else
+		lu->tasks_tail = task->lu_prev;
+	lu->ntasks--;
+	if (is_barrier(task))
+		lu->nbarriers--;
+}
+
+/* Whether the reservation of another nexus keeps this command out. */
+static bool
+is_reserved(const struct scsi_lu *lu, const struct scsi_itl *itl, const struct scsi_command *command)
+{
+	return lu->reserved_by && lu->reserved_by != itl && (command->flags & F_RES6);
+}
+
+/* What decides before the command itself: SE_NONE to go on. */
+static enum scsi_error
+admit(struct scsi_lu *lu, struct scsi_itl *itl, struct scsi_task *task)
+{
+	const struct scsi_command *command = task->command;
+	unsigned flags = command ? command->flags : 0;
+	enum scsi_error error = SE_NONE;
+
+	if (!(flags & F_UA))
+		error = scsi_lu_take_attention(lu, itl);
+	if (error)
+		return error;
+	if (task->fail.code)
+		return (enum scsi_error)task->fail.code;
+	if (is_reserved(lu, itl, command))
+		return SE_CONFLICT;
+	if (lu->stopped && !(flags & F_STOPPED))
+		return SE_STOPPED;
+	if ((flags & F_WRITES) && (lu->vol->read_only || lu->swp))
+		return SE_WRITE_PROTECTED;
+	return SE_NONE;
+}
+
+static void
+begin(struct scsi_task *task)
+{
+	enum scsi_error error;
+
+	task->place = PLACE_RUNNING;
+	error = admit(task->lu, task_itl(task), task);
+	if (!error) {
+		scsi_task_pump(task);
+		return;
+	}
+	if (task->fail.code != error)
+		task->fail = (struct scsi_fail){.code = (uint16_t)error};
+	scsi_lu_finish(task, scsi_sense_row(error)->status);
+}
+
+/* The next task that may begin, or NULL. */
+static struct scsi_task *
+next_ready(const struct scsi_lu *lu)
+{
+	bool running = false, exclusive = false, heads = false, older_barrier = false;
+
+	for (struct scsi_task *t = lu->tasks_head; t; t = t->lu_next) {
+		running |= t->place == PLACE_RUNNING;
+		exclusive |= t->place == PLACE_RUNNING && is_exclusive(t);
+		heads |= is_head(t);
+	}
+	if (exclusive)
+		return NULL;
+	for (struct scsi_task *t = lu->tasks_head; t; t = t->lu_next) {
+		bool ready;
+
+		if (t->place != PLACE_WAITING)
+			ready = false;
+		else if (is_head(t))
+			ready = true;
+		else if (is_exclusive(t))
+			ready = t == lu->tasks_head && !running;
+		else if (is_barrier(t))
+			ready = t == lu->tasks_head;
+		else
+			ready = !heads && !older_barrier;
+		if (ready)
+			return t;
+		older_barrier |= is_barrier(t) && !is_head(t);
+	}
+	return NULL;
+}
+
+void
+scsi_lu_kick(struct scsi_lu *lu)
+{
+	struct scsi_task *task;
+
+	/* tasks that end at once come back here: the outermost call carries on for them */
+	if (lu->kicking)
+		return;
+	lu->kicking = true;
+	while ((task = next_ready(lu)))
+		begin(task);
+	lu->kicking = false;
+}
+
+void
+scsi_lu_enter(struct scsi_task *task)
+{
+	struct scsi_lu *lu = task->lu;
+	struct scsi_itl *itl = scsi_lu_itl(task);
+	bool free_way = lu->nbarriers == 0 && !is_barrier(task);
+	bool mine = task->epoch < itl->aborted_epoch;
+
+	set_add(lu, task);
+	/* task management came while its Data-Out was on the way (SAM-5 7.2 and on) */
+	if (mine || task->epoch < lu->cleared_epoch) {
+		bool other = !mine && lu->cleared_by != task->nexus;
+
+		task->aborted = true;
+		task->no_answer = !other || !lu->tas;
+		if (other && !lu->tas)
+			itl->ua |= 1u << UA_CLEARED_BY_OTHER;
+		scsi_lu_drop(task);
+	} else if (free_way) {
+		begin(task);
+	} else {
+		scsi_lu_kick(lu);
+	}
+}
+
+void
+scsi_lu_finish(struct scsi_task *task, enum scsi_status status)
+{
+	struct scsi_lu *lu = task->lu;
+	bool barriers = lu->nbarriers != 0;
+
+	set_remove(lu, task);
+	if (task->aborted) {
+		task->silent = task->no_answer;
+		status = SCSI_TASK_ABORTED;
+	}
+	task->status = status;
+	task->sense_len = 0;
+	if (status == SCSI_CHECK_CONDITION)
+		task->sense_len = scsi_sense_build(&task->fail, lu->d_sense, task->sense);
+	if (status != SCSI_GOOD && status != SCSI_CONDITION_MET)
+		task->in_len = 0;
+	scsi_task_return(task);
+	if (lu->waiters)
+		scsi_tmf_recheck(lu);
+	if (barriers)
+		scsi_lu_kick(lu);
+}
+
+void
+scsi_lu_drop(struct scsi_task *task)
+{
+	assert(task->aborted && task->place == PLACE_WAITING);
+	scsi_lu_finish(task, SCSI_TASK_ABORTED);
+}
