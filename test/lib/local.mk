@@ -7,3 +7,7 @@ libtestsim_a_SOURCES = \
 	test/lib/simtree.c test/lib/simtree.h \
 	test/lib/volmodel.c test/lib/volmodel.h \
 	$(NULL)
+# A server without a daemon around it, and a client that speaks raw PDUs.
+check_PROGRAMS += test/lib/miniserver
+test_lib_miniserver_SOURCES = test/lib/miniserver.c
+test_lib_miniserver_LDADD = libgateway.a $(STORES_LIBS)

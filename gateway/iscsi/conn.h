@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One TCP connection: its life (conn.c), what comes in (rx.c), what goes out
+ * (tx.c).
+ *
+ * Threads: all of a connection is the loop's on which it lives; while it moves nobody touches it.
+ */
+#ifndef LUNGATE_GATEWAY_ISCSI_CONN_H
+#define LUNGATE_GATEWAY_ISCSI_CONN_H
+
+#include <uv.h>
+
+#include "gateway/iscsi/command.h"
+#include "gateway/iscsi/pdu.h"
+#include "gateway/iscsi/session.h"
+
+#define CONN_MAGIC 0x636f6e6eu
+#define RX_LOGIN_BUFFER 8192u
+#define RX_BUFFER (128u << 10)
+#define RX_BULK 16384u           /* payloads from here on are worth reading past the buffer */
+#define RX_BULK_TAIL 1024u
+#define TX_SLOTS 128u            /* a power of two */
+#define TX_IOVS 256u
+#define BLOB_BUDGET (64u << 10)  /* of answers in memory: over it nothing is read */
+#define ITT_BUCKETS 256u
+#define COMMANDS_SPARE 48u       /* beside the window: immediate ones, answers on their way out */
+#define IMMEDIATE_MAX 16u
+
+enum conn_state {
+	CONN_LOGIN,
+	CONN_MOVING,             /* between two loops */
+	CONN_WAITING,            /* its session waits for the end of another */
+	CONN_FULL,
+	CONN_LOGOUT,             /* accepted: tasks end, the answer goes out, then it closes */
+	CONN_DRAIN,              /* closes when its last words are sent */
+	CONN_CLOSING,            /* the socket is closed; what runs is awaited */
+};
+
+enum rx_step { RX_HEAD, RX_BEGIN, RX_PAYLOAD, RX_TAIL };
+enum rx_go { RX_GO, RX_PAUSE };
+enum rx_sink { SINK_DISCARD, SINK_TASK, SINK_TEXT };
+
+struct rx {
+	uint8_t *buf;
+	uint32_t room, pos, end;
+	enum rx_step step;
+	struct pdu pdu;
+	struct pdu_ahs ahs;
+	uint8_t head[ISCSI_BHS_LEN];
+	uint8_t ahs_bytes[ISCSI_AHS_MAX];
+	struct pdu_limits limits;
+
+	/* of the PDU that comes in */
+	enum rx_sink sink;
+	uint32_t left;           /* payload still to come */
+	uint32_t crc;
+	struct command *cmd;     /* whose payload it is */
+	struct data_seq *seq;    /* the sequence of a Data-Out */
+	uint32_t task_off;       /* SINK_TASK: where the next byte goes */
+	uint8_t reject;          /* answer it with this reason at its end */
+	bool ignore;
+	struct textbuf text;     /* SINK_TEXT */
+
+	bool paused;             /* at RX_BEGIN: something must be freed first */
+	bool resume;             /* it may have been */
+	uint8_t bulk;            /* PDUs until large payloads count as over */
+};
+
+struct tx_slot {
+	uint8_t head[ISCSI_BHS_LEN + ISCSI_DIGEST_LEN];
+	uint8_t head_len;
+	uint8_t tail_len;
+	uint8_t tail[3 + ISCSI_DIGEST_LEN];
+	bool last;               /* the command is over when this is sent */
+	struct command *cmd;     /* whose data it is; may be NULL when there is none */
+	const uint8_t *linear;   /* data in one piece, or NULL: in the task's pages */
+	uint32_t data_off, data_len;
+};
+
+struct tx {
+	struct tx_slot slot[TX_SLOTS];
+	unsigned first, n;
+	uint32_t sent;           /* bytes of the first slot that are gone */
+	bool blocked;            /* the socket takes nothing now */
+	uint64_t progress_ms;
+};
+
+struct conn {
+	uint32_t magic;
+	enum conn_state state;
+	struct iscsi_server *server;
+	struct shard *shard;
+	struct loop *loop;
+	struct conn *next, **prev;       /* shard->conns */
+	int fd;
+	uv_poll_t poll;
+	int events;
+	bool poll_open;                  /* between uv_poll_init and the end of uv_close */
+	unsigned pins;                   /* messages and callbacks that will still come */
+	struct loop_msg turn_msg;        /* deferred: resume reading, send */
+	bool turn_queued;
+	struct loop_msg move_msg, wait_msg;
+	struct shard *move_to;
+	struct session *waiting_for;     /* under server->lock */
+	bool wait_lost;                  /* under server->lock: another one took the place */
+	struct loop_timer timer;
+	enum close_reason reason;        /* once it closes, or of CONN_DRAIN */
+	char detail[96];                 /* for the log line */
+	char peer[ADDRESS_MAX], local[ADDRESS_MAX];
+	uint64_t since_ms;
+	int64_t since_unix;
+
+	struct login *login;             /* NULL in the full feature phase */
+	struct command *login_answer;    /* the last one, held back until the session stands */
+	struct iscsi_target *target;     /* a reference */
+	struct session *session;
+
+	/* in effect */
+	uint32_t max_send, max_burst, first_burst;
+	unsigned max_r2t;
+	bool initial_r2t, immediate_data;
+	bool header_digest, data_digest;
+	uint32_t statsn;
+
+	struct rx rx;
+	struct tx tx;
+
+	/* commands (command.c) */
+	struct command_pool pool;
+	struct command *active;          /* all that are not free */
+	struct command *by_itt[ITT_BUCKETS];
+	struct command_queue sendq, parkq;
+	unsigned nrunning;               /* with scsi */
+	bool nexus_freeing;
+	unsigned nimmediate;
+	unsigned ncollect;               /* wait for Data-Out that was asked for or announced */
+	uint64_t collect_bytes;
+	uint64_t blob_bytes;
+	struct arena_waiter arena_waiter;
+	bool arena_waiting;
+	bool start_blocked;              /* the command at rx.cmd waits for memory, reading stops */
+
+	/* text.c */
+	struct textbuf text_in, text_out;
+	uint32_t text_itt, text_ttt;
+	bool text_open;
+
+	/* nop.c and time-outs */
+	uint64_t last_rx_ms, last_data_ms, last_command_ms;
+	uint64_t nop_sent_ms;            /* 0: none is out */
+	uint32_t nop_ttt;
+	bool logout_asked;
+	bool lingering;                  /* CONN_DRAIN: our side is shut down, the end of his is awaited */
+	uint64_t drain_ms;
+	struct command *logout_cmd;
+
+	counter_t pdus_in, pdus_out, bytes_in, bytes_out, commands;
+};
+
+/* -- conn.c -- */
+/** On the loop of shard; takes fd.  The place in server->nconns is the caller's until this succeeds. */
+int conn_new(struct shard *shard, int fd, const char *peer);
+/** From any state, any number of times; memory goes when nothing refers to it any more. */
+void conn_close(struct conn *conn, enum close_reason reason);
+/** With words for the log. */
+void conn_close_detail(struct conn *conn, enum close_reason reason, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/** Send what is queued, then close. */
+void conn_drain(struct conn *conn, enum close_reason reason);
+/** Go on with login_phase_moved() on another loop. */
+void conn_move(struct conn *conn, struct shard *shard);
+/** Let the nexus go: its tasks end; pinned until then. */
+void conn_free_nexus(struct conn *conn);
+void conn_pin(struct conn *conn);
+void conn_unpin(struct conn *conn);
+/** Have the deferred turn run in this iteration. */
+void conn_queue_turn(struct conn *conn);
+void conn_update_poll(struct conn *conn);
+/** The login phase is over: buffers, parameters, the held-back answer. */
+void conn_enter_full(struct conn *conn, struct session *session);
+void conn_login_failed(struct conn *conn, int err);
+/** Take over declared and negotiated values. */
+void conn_apply_params(struct conn *conn, const struct params *params);
+/** Reject the PDU whose header is given, 11.17. */
+void conn_reject(struct conn *conn, uint8_t reason, const uint8_t head[ISCSI_BHS_LEN]);
+/** Ask the initiator to log out (11.9.1 event 1), or close when there is nobody to ask. */
+void conn_ask_logout(struct conn *conn, enum close_reason reason);
+
+/* -- rx.c -- */
+int rx_init(struct rx *rx, uint32_t max_data);
+void rx_fini(struct rx *rx);
+/** Room for the full feature phase; what is in the buffer stays. */
+int rx_grow(struct conn *conn);
+void rx_readable(struct conn *conn);
+/** Go on with what is in the buffer. */
+void rx_parse(struct conn *conn);
+/** Something was freed: look again in this iteration's turn. */
+void rx_resume(struct conn *conn);
+
+/* -- rx_ops.c: what each opcode means -- */
+/** The header is complete and checked: choose the sink.  RX_PAUSE: call again later. */
+enum rx_go rx_begin(struct conn *conn);
+/** Payload and tail are in. */
+void rx_end(struct conn *conn);
+/** The data digest is wrong. */
+void rx_digest_error(struct conn *conn);
+/** A command for the request that comes in, with its tags; NULL: it is to be ignored or rejected, as rx now says. */
+struct command *rx_take(struct conn *conn);
+/** cmd only stands for its CmdSN, which counts as received. */
+void rx_skip(struct conn *conn, struct command *cmd);
+
+/* -- scsi_command.c: a SCSI command up to its answer -- */
+enum rx_go scsi_command_begin(struct conn *conn);
+/** Its turn by CmdSN. */
+void scsi_command_deliver(struct command *cmd);
+/** Something it waited for has come. */
+void scsi_command_progress(struct command *cmd);
+/** It ends with a condition of 11.4.7.2, once the initiator has sent what it announced. */
+void scsi_command_condition(struct command *cmd, enum iscsi_condition condition);
+/** A task that is not with scsi ends without an answer. */
+void scsi_command_drop(struct command *cmd);
+/** Memory may be there: start what is parked. */
+void scsi_command_unpark(struct conn *conn);
+
+/* -- data_out.c: R2Ts and what comes of them -- */
+enum rx_go data_out_begin(struct conn *conn);
+void data_out_end(struct conn *conn);
+/** Ask for as much as may be asked for. */
+void data_out_solicit(struct command *cmd);
+/** R2Ts that are not sent yet never will be. */
+void data_out_cancel(struct command *cmd);
+
+/* -- data_in.c: Data-In, status -- */
+command_fill_fn data_in_fill;
+
+/* -- tx.c -- */
+void tx_queue(struct conn *conn, struct command *cmd, command_fill_fn *fill);
+/** NULL when all slots are taken. */
+struct tx_slot *tx_slot(struct conn *conn);
+/** The slot's header, data place and length are set: digests, padding, into the ring. */
+void tx_commit(struct conn *conn, struct tx_slot *slot);
+void tx_flush(struct conn *conn);
+void tx_drop(struct conn *conn);
+static inline bool
+tx_empty(const struct conn *conn)
+{
+	return !conn->tx.n && !conn->sendq.head;
+}
+/** The numbers for a response; takes a StatSN when status. */
+struct pdu_numbers tx_numbers(struct conn *conn, bool status);
+
+/* -- login_phase.c -- */
+int login_phase_init(struct conn *conn);
+void login_phase_request(struct conn *conn);
+/** Queue a Login Response with this status and close. */
+void login_phase_fail(struct conn *conn, uint16_t status);
+/** Queue the answer that was held back until the session stood, and forget the login. */
+void login_phase_finish(struct conn *conn);
+/** On the loop where the connection shall live. */
+void login_phase_moved(struct conn *conn);
+
+/* -- text.c, nop.c, tmf.c, logout.c, async.c -- */
+void text_request(struct conn *conn, struct command *cmd);
+void text_fini(struct conn *conn);
+void nop_out(struct conn *conn, struct command *cmd);
+/** Answer to a NOP-In of ours. */
+void nop_answered(struct conn *conn, uint32_t ttt);
+/** Ask for a sign of life, or with `ping` false only tell the window. */
+void nop_send(struct conn *conn, bool ping);
+void tmf_request(struct conn *conn, struct command *cmd);
+void logout_request(struct conn *conn, struct command *cmd);
+/** Tasks may have ended: answer. */
+void logout_progress(struct conn *conn);
+void async_send(struct conn *conn, enum iscsi_async_event event, uint16_t p1, uint16_t p2, uint16_t p3);
+/** What time has brought: time-outs, pings. */
+void conn_tick(struct conn *conn);
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The answer to a SCSI command: Data-In from the pages of the task, and its
+ * status, in the last Data-In where it can be (RFC 7143 11.7.3), else in a
+ * SCSI Response with the sense data.
+ *
+ * Called again when slots are free; cmd->sent says how far it has come.
+ */
+#include <string.h>
+
+#include "common/bytes.h"
+#include "gateway/iscsi/conn.h"
+
+static void
+residuals(const struct command *cmd, struct pdu_residual *ret)
+{
+	const struct scsi_task *task = &cmd->task;
+
+	*ret = (struct pdu_residual){0};
+	if (cmd->write)
+		pdu_residual_set(ret, task->out_room, task->out_len);
+	else if (task->out_len)
+		pdu_residual_set(ret, task->in_room, task->out_len);
+	else
+		pdu_residual_set(ret, task->in_room, task->in_len);
+	if (cmd->write && cmd->read)
+		pdu_residual_set_bidi(ret, task->in_room, task->in_len);
+}
+
+/* Only a status without sense data and bidirectional residuals fits. */
+static bool
+collapses(const struct command *cmd)
+{
+	const struct scsi_task *task = &cmd->task;
+
+	return cmd->send_len && !cmd->write && !task->sense_len &&
+	       (task->status == SCSI_GOOD || task->status == SCSI_CONDITION_MET);
+}
+
+/* The initiator may use the tag again as soon as it has seen the PDU that follows. */
+static struct pdu_numbers
+last_numbers(struct conn *conn, struct command *cmd)
+{
+	command_unhash(cmd);
+	command_leave_window(cmd);
+	return tx_numbers(conn, true);
+}
+
+static bool
+fill_data(struct conn *conn, struct command *cmd)
+{
+	const struct scsi_task *task = &cmd->task;
+
+	while (cmd->sent < cmd->send_len) {
+		struct tx_slot *slot = tx_slot(conn);
+		uint32_t burst_left = conn->max_burst - cmd->sent % conn->max_burst;
+		struct pdu_data_in data = {.itt = cmd->itt, .datasn = cmd->datasn, .offset = cmd->sent};
+		struct pdu_numbers n;
+		bool end;
+
+		if (!slot)
+			return false;
+		data.len = min_of(min_of(conn->max_send, burst_left), cmd->send_len - cmd->sent);
+		end = cmd->sent + data.len == cmd->send_len;
+		data.final = end || data.len == burst_left;
+		if (end && collapses(cmd)) {
+			data.has_status = true;
+			data.status = (uint8_t)task->status;
+			residuals(cmd, &data.residual);
+			n = last_numbers(conn, cmd);
+		} else {
+			n = tx_numbers(conn, false);
+		}
+		pdu_data_in(slot->head, &n, &data);
+		slot->cmd = cmd;
+		slot->linear = task->inline_in ? task->inline_buf + cmd->sent : NULL;
+		slot->data_off = task->inline_in ? 0 : cmd->sent;
+		slot->data_len = data.len;
+		slot->last = data.has_status;
+		tx_commit(conn, slot);
+		cmd->datasn++;
+		cmd->sent += data.len;
+		counter_add(&conn->shard->stats.data_in_pdus, 1);
+	}
+	return true;
+}
+
+bool
+data_in_fill(struct conn *conn, struct command *cmd)
+{
+	const struct scsi_task *task = &cmd->task;
+	struct pdu_residual residual;
+	struct pdu_numbers n;
+	struct tx_slot *slot;
+
+	if (!fill_data(conn, cmd))
+		return false;
+	if (collapses(cmd))
+		return true;
+	slot = tx_slot(conn);
+	if (!slot)
+		return false;
+	residuals(cmd, &residual);
+	if (task->sense_len) {
+		/* 11.4.7: SenseLength in front */
+		put_be16(cmd->small, (uint16_t)task->sense_len);
+		memcpy(cmd->small + 2, task->sense, task->sense_len);
+		slot->linear = cmd->small;
+		slot->data_len = 2 + task->sense_len;
+	}
+	n = last_numbers(conn, cmd);
+	/* 11.4.8: how many R2T and Data-In PDUs went before */
+	pdu_scsi_response(slot->head, &n, cmd->itt, 0, (uint8_t)task->status, &residual,
+			  cmd->datasn + cmd->r2tsn, slot->data_len);
+	slot->cmd = cmd;
+	slot->last = true;
+	tx_commit(conn, slot);
+	return true;
+}

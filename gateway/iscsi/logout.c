@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Logout (RFC 7143 11.14, 11.15): what runs is aborted, and when the last task
+ * has ended the response goes out, behind all others; then the connection closes.
+ */
+#include <string.h>
+
+#include "gateway/iscsi/conn.h"
+
+static bool
+logout_fill(struct conn *conn, struct command *cmd)
+{
+	struct tx_slot *slot = tx_slot(conn);
+	struct pdu_numbers n;
+
+	if (!slot)
+		return false;
+	command_unhash(cmd);
+	command_leave_window(cmd);
+	n = tx_numbers(conn, true);
+	pdu_logout_response(slot->head, &n, cmd->itt, (uint8_t)cmd->response,
+			    (uint16_t)conn->session->params.active[PARAM_DEFAULT_TIME2WAIT],
+			    (uint16_t)conn->session->params.active[PARAM_DEFAULT_TIME2RETAIN]);
+	slot->cmd = cmd;
+	slot->last = true;
+	tx_commit(conn, slot);
+	return true;
+}
+
+static void
+respond(struct conn *conn, struct command *cmd, enum iscsi_logout_response response)
+{
+	cmd->state = COMMAND_SEND;
+	cmd->response = (uint16_t)response;
+	tx_queue(conn, cmd, logout_fill);
+}
+
+void
+logout_progress(struct conn *conn)
+{
+	struct command *cmd = conn->logout_cmd;
+
+	if (!cmd || conn->nrunning || conn->session->nexus || conn->nexus_freeing)
+		return;
+	conn->logout_cmd = NULL;
+	respond(conn, cmd, ISCSI_LOGOUT_OK);
+	counter_add(&conn->shard->stats.logouts, 1);
+	conn_drain(conn, CLOSE_LOGOUT);
+}
+
+static void
+drop_waiting(struct conn *conn, const struct command *logout)
+{
+	struct command *next;
+
+	for (struct command *cmd = conn->active; cmd; cmd = next) {
+		next = cmd->next;
+		if (cmd == logout || cmd->state != COMMAND_WAIT || cmd->skip)
+			continue;
+		if (cmd->opcode == ISCSI_SCSI_COMMAND)
+			scsi_command_drop(cmd);
+	}
+}
+
+void
+logout_request(struct conn *conn, struct command *cmd)
+{
+	unsigned reason = cmd->flags & 0x7f;
+	uint16_t cid = (uint16_t)(cmd->ttt >> 16);
+
+	if (reason > ISCSI_LOGOUT_RECOVERY) {
+		uint8_t bhs[ISCSI_BHS_LEN];
+
+		memcpy(bhs, cmd->bhs, sizeof(bhs));
+		command_free(cmd);
+		conn_reject(conn, ISCSI_REJECT_INVALID_FIELD, bhs);
+		return;
+	}
+	if (reason == ISCSI_LOGOUT_RECOVERY) {
+		respond(conn, cmd, ISCSI_LOGOUT_NO_RECOVERY);
+		return;
+	}
+	if (reason == ISCSI_LOGOUT_CONNECTION && cid != conn->session->cid) {
+		respond(conn, cmd, ISCSI_LOGOUT_NO_CID);
+		return;
+	}
+	conn->state = CONN_LOGOUT;
+	conn->logout_cmd = cmd;
+	drop_waiting(conn, cmd);
+	conn_free_nexus(conn);
+	logout_progress(conn);
+}

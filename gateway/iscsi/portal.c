@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Portals: where the target listens, exactly as configured.
+ *
+ * A portal is polled on the first loop; what it accepts goes round the loops by message.
+ *   no descriptor is left (EMFILE, ENFILE)   it rests for a moment: the backlog waits
+ *   too many connections                     closed at once, counted
+ *
+ * Threads: the list is under server->lock; poll, timer and descriptor belong to
+ * the loop from portal_start() to portal_stop().
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "gateway/iscsi/conn.h"
+
+#define BACKLOG 256
+#define REST_MS 100
+#define ACCEPTS_MAX 64 /* of one readable event */
+
+struct portal {
+	struct iscsi_server *server;
+	struct shard *shard;
+	struct portal *next;
+	int fd;
+	uv_poll_t poll;
+	struct loop_timer rest;
+	char address[ADDRESS_MAX]; /* as configured */
+	char bound[ADDRESS_MAX];
+	char port[8];
+	bool wildcard, ipv6;
+	/* removal */
+	pthread_mutex_t lock;
+	pthread_cond_t closed_cond;
+	bool closed;
+};
+
+void
+address_format(const struct sockaddr *sa, char ret[ADDRESS_MAX])
+{
+	char host[INET6_ADDRSTRLEN] = "?";
+
+	if (sa->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)sa;
+
+		(void)inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host)); /* "?" stays when it fails */
+		(void)snprintf(ret, ADDRESS_MAX, "[%s]:%u", host, ntohs(in6->sin6_port));
+	} else if (sa->sa_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)sa;
+
+		(void)inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+		(void)snprintf(ret, ADDRESS_MAX, "%s:%u", host, ntohs(in->sin_port));
+	} else {
+		(void)snprintf(ret, ADDRESS_MAX, "?");
+	}
+}
+
+/* -- accepting ----------------------------------------------------------- */
+
+struct arrival {
+	struct loop_msg msg;
+	struct shard *shard;
+	int fd;
+	char peer[ADDRESS_MAX];
+};
+
+static void
+give_up(struct shard *shard, int fd, const char *peer, enum close_reason reason)
+{
+	struct iscsi_server *server = shard->server;
+
+	close(fd);
+	counter_add(&shard->stats.closed[reason], 1);
+	if (log_ratelimit(&server->logged[reason], 1000))
+		log_warn("iscsi: %s: connection closed, %s", peer, close_reason_text(reason));
+	pthread_mutex_lock(&server->lock);
+	atomic_fetch_sub(&server->nconns, 1);
+	pthread_cond_broadcast(&server->changed);
+	pthread_mutex_unlock(&server->lock);
+}
+
+static void
+on_arrival(struct loop_msg *msg)
+{
+	struct arrival *arrival = container_of(msg, struct arrival, msg);
+
+	if (atomic_load(&arrival->shard->server->stopping))
+		give_up(arrival->shard, arrival->fd, arrival->peer, CLOSE_STOPPING);
+	else if (conn_new(arrival->shard, arrival->fd, arrival->peer) < 0)
+		give_up(arrival->shard, arrival->fd, arrival->peer, CLOSE_NO_MEMORY);
+	free(arrival);
+}
+
+static void
+arrive(struct portal *portal, int fd, const char *peer)
+{
+	struct iscsi_server *server = portal->server;
+	unsigned turn = atomic_fetch_add(&server->next_shard, 1);
+	struct arrival *arrival;
+
+	if (atomic_fetch_add(&server->nconns, 1) >= server->limits.max_connections) {
+		give_up(portal->shard, fd, peer, CLOSE_LIMIT);
+		return;
+	}
+	arrival = malloc(sizeof(*arrival));
+	if (!arrival) {
+		give_up(portal->shard, fd, peer, CLOSE_NO_MEMORY);
+		return;
+	}
+	arrival->msg.fn = on_arrival;
+	arrival->shard = &server->shards[turn % server->nshards];
+	arrival->fd = fd;
+	(void)snprintf(arrival->peer, sizeof(arrival->peer), "%s", peer);
+	loop_post(arrival->shard->loop, &arrival->msg);
+}
+
+static void
+on_readable(uv_poll_t *poll, int status, int events)
+{
+	struct portal *portal = container_of(poll, struct portal, poll);
+
+	(void)events; /* only one was asked for */
+	for (int i = 0; status == 0 && i < ACCEPTS_MAX; i++) {
+		struct sockaddr_storage sa = {0};
+		socklen_t len = sizeof(sa);
+		char peer[ADDRESS_MAX];
+		int fd = accept4(portal->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0) {
+			address_format((struct sockaddr *)&sa, peer);
+			arrive(portal, fd, peer);
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			if (log_ratelimit(&portal->server->logged[CLOSE_LIMIT], 1000))
+				log_warn("iscsi: portal %s: %s; connections wait", portal->bound,
+					 strerror(errno));
+			(void)uv_poll_stop(poll);
+			loop_timer_start(&portal->rest, REST_MS);
+			return;
+		}
+		/* the rest are faults of the one connection, accept(2) */
+		if (errno == EAGAIN || errno == EWOULDBLOCK)
+			return;
+	}
+}
+
+static void
+on_rested(struct loop_timer *timer)
+{
+	struct portal *portal = container_of(timer, struct portal, rest);
+
+	(void)uv_poll_start(&portal->poll, UV_READABLE, on_readable); /* fails for closing handles alone */
+}
+
+/* -- starting and stopping ----------------------------------------------- */
+
+static int
+portal_start(void *arg)
+{
+	struct portal *portal = arg;
+	int rc = uv_poll_init(loop_uv(portal->shard->loop), &portal->poll, portal->fd);
+
+	if (rc < 0)
+		return rc;
+	loop_timer_init(&portal->rest, portal->shard->loop, on_rested);
+	return uv_poll_start(&portal->poll, UV_READABLE, on_readable);
+}
+
+static void
+on_closed(uv_handle_t *handle)
+{
+	struct portal *portal = container_of((uv_poll_t *)handle, struct portal, poll);
+
+	pthread_mutex_lock(&portal->lock);
+	portal->closed = true;
+	pthread_cond_signal(&portal->closed_cond);
+	pthread_mutex_unlock(&portal->lock);
+}
+
+static int
+portal_stop(void *arg)
+{
+	struct portal *portal = arg;
+
+	loop_timer_stop(&portal->rest);
+	uv_close((uv_handle_t *)&portal->poll, on_closed);
+	close(portal->fd);
+	return 0;
+}
+
+static void
+portal_free(struct portal *portal)
+{
+	pthread_mutex_destroy(&portal->lock);
+	pthread_cond_destroy(&portal->closed_cond);
+	free(portal);
+}
+
+/* Out of the list already. */
+static void
+portal_end(struct portal *portal)
+{
+	(void)loop_call(portal->shard->loop, portal_stop, portal); /* returns 0 */
+	pthread_mutex_lock(&portal->lock);
+	while (!portal->closed)
+		pthread_cond_wait(&portal->closed_cond, &portal->lock);
+	pthread_mutex_unlock(&portal->lock);
+	portal_free(portal);
+}
+
+/* -- configuration ------------------------------------------------------- */
+
+/* "host:port" or "[host]:port", numbers only. */
+static int
+resolve(const char *address, struct addrinfo **ret, struct errinfo *info)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+				 .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE};
+	const char *colon = strrchr(address, ':');
+	char host[ADDRESS_MAX];
+	size_t n;
+
+	if (!colon || (n = (size_t)(colon - address)) == 0 || n >= sizeof(host))
+		goto wrong;
+	memcpy(host, address, n);
+	host[n] = 0;
+	hints.ai_family = AF_INET;
+	if (host[0] == '[') {
+		if (n < 3 || host[n - 1] != ']')
+			goto wrong;
+		host[n - 1] = 0;
+		memmove(host, host + 1, n - 1);
+		hints.ai_family = AF_INET6;
+	}
+	if (strspn(colon + 1, "0123456789") != strlen(colon + 1) || !colon[1] || strlen(colon + 1) > 5 ||
+	    strtoul(colon + 1, NULL, 10) > 65535 || getaddrinfo(host, colon + 1, &hints, ret) != 0)
+		goto wrong;
+	return 0;
+wrong:
+	return err_set(
+		info, -EINVAL,
+		"\"%.80s\" is no portal address: an IPv4 address and a port as in 127.0.0.1:3260, or an IPv6 "
+		"address as in [::1]:3260",
+		address);
+}
+
+static int
+listen_words(int err, const char *address, struct errinfo *info)
+{
+	switch (err) {
+	case EADDRINUSE:
+		return err_set(info, -err,
+			       "cannot listen on %s: the port is in use; stop the program that listens there "
+			       "(ss -ltnp shows it) or choose another port",
+			       address);
+	case EADDRNOTAVAIL:
+		return err_set(info, -err,
+			       "cannot listen on %s: this machine has no such address (ip addr shows those "
+			       "it has)",
+			       address);
+	case EACCES:
+		return err_set(info, -err,
+			       "cannot listen on %s: no permission; ports below 1024 need the capability "
+			       "CAP_NET_BIND_SERVICE",
+			       address);
+	default:
+		return err_set(info, -err, "cannot listen on %s: %s", address, strerror(err));
+	}
+}
+
+static int
+open_socket(const struct addrinfo *ai)
+{
+	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1, err;
+
+	if (fd < 0)
+		return -errno;
+	/* [::] must not take the IPv4 addresses: nobody asked for them */
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+	    (ai->ai_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0) ||
+	    bind(fd, ai->ai_addr, ai->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0) {
+		err = errno;
+		close(fd);
+		return -err;
+	}
+	return fd;
+}
+
+static void
+describe(struct portal *portal)
+{
+	struct sockaddr_storage sa = {0};
+	socklen_t len = sizeof(sa);
+
+	if (getsockname(portal->fd, (struct sockaddr *)&sa, &len) < 0)
+		return;
+	address_format((struct sockaddr *)&sa, portal->bound);
+	(void)snprintf(portal->port, sizeof(portal->port), "%.7s", strrchr(portal->bound, ':') + 1);
+	portal->ipv6 = sa.ss_family == AF_INET6;
+	portal->wildcard = !strncmp(portal->bound, "0.0.0.0:", 8) || !strncmp(portal->bound, "[::]:", 5);
+}
+
+int
+iscsi_portal_add(struct iscsi_server *server, const char *address, char *ret_bound, struct errinfo *info)
+{
+	struct addrinfo *ai;
+	struct portal *portal;
+	int rc = resolve(address, &ai, info);
+
+	if (rc < 0)
+		return rc;
+	rc = open_socket(ai);
+	freeaddrinfo(ai);
+	if (rc < 0)
+		return listen_words(-rc, address, info);
+	portal = calloc(1, sizeof(*portal));
+	if (!portal) {
+		close(rc);
+		return err_set(info, -ENOMEM, "out of memory");
+	}
+	portal->server = server;
+	portal->shard = &server->shards[0];
+	portal->fd = rc;
+	(void)snprintf(portal->address, sizeof(portal->address), "%s", address);
+	pthread_mutex_init(&portal->lock, NULL);
+	pthread_cond_init(&portal->closed_cond, NULL);
+	describe(portal);
+	rc = loop_call(portal->shard->loop, portal_start, portal);
+	if (rc < 0) {
+		close(portal->fd);
+		portal_free(portal);
+		return err_set(info, rc, "cannot poll the socket of %s: %s", address, uv_strerror(rc));
+	}
+	pthread_mutex_lock(&server->lock);
+	portal->next = server->portals;
+	server->portals = portal;
+	pthread_mutex_unlock(&server->lock);
+	if (ret_bound)
+		(void)snprintf(ret_bound, ADDRESS_MAX, "%s", portal->bound);
+	log_info("iscsi: listening on %s", portal->bound);
+	return 0;
+}
+
+int
+iscsi_portal_remove(struct iscsi_server *server, const char *address)
+{
+	struct portal *portal, **p;
+
+	pthread_mutex_lock(&server->lock);
+	for (p = &server->portals; (portal = *p); p = &portal->next) {
+		if (!strcmp(portal->address, address) || !strcmp(portal->bound, address))
+			break;
+	}
+	if (portal)
+		*p = portal->next;
+	pthread_mutex_unlock(&server->lock);
+	if (!portal)
+		return -ENOENT;
+	portal_end(portal);
+	return 0;
+}
+
+void
+portals_free(struct iscsi_server *server)
+{
+	for (;;) {
+		struct portal *portal;
+
+		pthread_mutex_lock(&server->lock);
+		portal = server->portals;
+		if (portal)
+			server->portals = portal->next;
+		pthread_mutex_unlock(&server->lock);
+		if (!portal)
+			break;
+		portal_end(portal);
+	}
+}
+
+void
+portals_addresses(struct iscsi_server *server, const char *local, struct textbuf *out)
+{
+	bool local_ipv6 = local[0] == '[';
+	int host = (int)(strrchr(local, ':') - local);
+
+	for (const struct portal *portal = server->portals; portal; portal = portal->next) {
+		if (!portal->wildcard)
+			keys_addf(out, "TargetAddress", "%s,%d", portal->bound, LOGIN_PORTAL_GROUP);
+		else if (portal->ipv6 == local_ipv6)
+			/* any address will do: the one by which he came surely works for him */
+			keys_addf(out, "TargetAddress", "%.*s:%s,%d", host, local, portal->port,
+				  LOGIN_PORTAL_GROUP);
+	}
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Sessions: who is logged in to what, and the command numbering.
+ *
+ * Threads: next, successor, end_* and the identity are under server->lock; the
+ * rest is the loop's of the session's connection.
+ */
+#ifndef LUNGATE_GATEWAY_ISCSI_SESSION_H
+#define LUNGATE_GATEWAY_ISCSI_SESSION_H
+
+#include "gateway/iscsi/server.h"
+
+struct command;
+
+struct session {
+	struct iscsi_server *server;
+	struct shard *shard;
+	struct iscsi_target *target;     /* NULL: discovery; the reference is the connection's */
+	struct scsi_nexus *nexus;
+	struct conn *conn;
+	char initiator[ISCSI_NAME_MAX + 1];
+	char alias[LOGIN_ALIAS_MAX + 1];
+	uint8_t isid[6];
+	uint16_t tsih, cid;
+	struct params params;
+
+	/* 4.2.2.1: the window is [expcmdsn, maxcmdsn] as last told */
+	uint32_t expcmdsn, maxcmdsn;
+	unsigned outstanding;            /* non-immediate commands without an answer */
+	struct command *held;            /* came before their turn, by CmdSN */
+
+	/* under server->lock */
+	struct session *next, **prev;
+	struct conn *successor;          /* waits at its login for the end of this one */
+	struct loop_msg end_msg;
+	enum close_reason end_reason;
+	bool end_posted, end_ran, zombie;
+};
+
+/** The login of conn is through and it lives on its final loop: make its session, or first wait for the
+ *  session that it replaces (6.3.5).  Goes on in conn_enter_full() or conn_login_failed(). */
+void session_admit(struct conn *conn);
+/** conn closes while it waits in session_admit(). */
+void session_cancel_wait(struct conn *conn);
+/** All tasks have ended: out of the table; the successor goes on; freed. */
+void session_free(struct session *session);
+/** Under server->lock, any thread: have it closed. */
+void session_end(struct session *session, enum close_reason reason);
+/** Any thread: end all sessions of a target. */
+void session_end_all(struct iscsi_server *server, const struct iscsi_target *target, enum close_reason reason);
+
+/** login_ops.find_session */
+int session_find_for_login(void *arg, struct login *login);
+
+enum cmdsn_verdict { CMDSN_NOW, CMDSN_LATER, CMDSN_IGNORE };
+/** What to do with a non-immediate command of this number, 4.2.2.1. */
+enum cmdsn_verdict session_cmdsn(const struct session *session, uint32_t cmdsn);
+/** MaxCmdSN to tell now; never goes back. */
+uint32_t session_maxcmdsn(struct session *session, bool narrow);
+
+/** Serial number arithmetic of RFC 1982. */
+static inline int32_t
+serial_cmp(uint32_t a, uint32_t b)
+{
+	return (int32_t)(a - b);
+}
+
+#endif
