@@ -1,6 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-check_PROGRAMS += test/unit/check_simfs
-TESTS += test/unit/check_simfs
+check_PROGRAMS += \
+	test/unit/check_simfs \
+	test/unit/check_object \
+	$(NULL)
+TESTS += \
+	test/unit/check_simfs \
+	test/unit/check_object \
+	$(NULL)
 test_unit_check_simfs_SOURCES = test/unit/check_simfs.c
 test_unit_check_simfs_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_simfs_LDADD = libtestsim.a $(COMMON_LIBS) $(CHECK_LIBS)
+test_unit_check_object_SOURCES = test/unit/check_object.c
+test_unit_check_object_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_object_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
