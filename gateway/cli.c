@@ -33,6 +33,7 @@ const struct cli_option cli_common[] = {
 const size_t cli_ncommon = ARRAY_SIZE(cli_common);
 
 #define WORD_MAX 32
+#define COMMANDS_MAX 64
 
 /* Optimal string alignment distance: insert, delete, replace, swap of neighbours. */
 static unsigned
@@ -235,19 +236,19 @@ is_group(const struct cli_command *commands, size_t n, const char *word)
 static int
 unknown_command(const struct cli_command *commands, size_t n, const char *word, struct errinfo *info)
 {
-	const char *near = cli_nearest(word, &commands[0].name, n, sizeof(*commands));
-	char text[WORD_MAX];
+	char words[COMMANDS_MAX][WORD_MAX];
+	const char *known[COMMANDS_MAX], *near;
+	bool two = strchr(word, ' ') != NULL;
 
-	for (size_t i = 0; !near && i < n; i++) {
-		size_t len = group_len(commands[i].name);
-		const char *group = text;
+	/* one word is compared with first words, two with whole names */
+	n = min_of(n, (size_t)COMMANDS_MAX);
+	for (size_t i = 0; i < n; i++) {
+		size_t len = two ? 0 : group_len(commands[i].name);
 
-		if (!len || len >= sizeof(text))
-			continue;
-		memcpy(text, commands[i].name, len);
-		text[len] = 0;
-		near = cli_nearest(word, &group, 1, sizeof(group)) ? text : NULL;
+		(void)snprintf(words[i], WORD_MAX, "%.*s", len ? (int)len : WORD_MAX, commands[i].name);
+		known[i] = words[i];
 	}
+	near = cli_nearest(word, known, n, sizeof(known[0]));
 	if (near)
 		return err_set(info, -EINVAL, "unknown command '%s'; did you mean '%s'?", word, near);
 	return err_set(info, -EINVAL, "unknown command '%s'; 'lungate --help' lists them", word);

@@ -113,7 +113,7 @@ END_TEST
 static const struct {
 	const char *text, *at, *words;
 } bad[] = {
-	{"{\n  \"listen\": [\n", "c.json:2:", ""},
+	{"{\n  \"listen\": [\n", "c.json:3:", "expected"},
 	{"{\"lisen\": []}", "c.json:1:2:", "did you mean \"listen\""},
 	{"{\n  \"memory\": \"1M\"}", "c.json:2:13:", "at least"},
 	{"{\"memory\": \"lots\"}", "c.json:1:12:", "not a size"},
@@ -132,7 +132,7 @@ static const struct {
 	{"{\"limits\": {\"queue_depth\": 0}}", "c.json:1:28:", "at least 1"},
 	{"{\"volumes\": [{\"store\": \"ram:\"}]}", "c.json:1:14:", "\"name\" is missing"},
 	{"{\"volumes\": [{\"name\": \"A b\", \"store\": \"ram:\"}]}", "c.json:1:23:", "use a-z"},
-	{"{\"volumes\": [\n {\"name\": \"a\", \"store\": \"ram:\", \"size\": 1000}]}", "c.json:2:40: volumes[0].size:",
+	{"{\"volumes\": [\n {\"name\": \"a\", \"store\": \"ram:\", \"size\": 1000}]}", "c.json:2:41: volumes[0].size:",
 	 "multiple of the block size, 512"},
 	{"{\"volumes\": [{\"name\": \"a\", \"store\": \"ram:\", \"size\": 512, \"block_size\": 4096}]}", "c.json:1:53:",
 	 "multiple of the block size, 4096"},
@@ -153,7 +153,7 @@ static const struct {
 	{"{\"volumes\": [{\"name\": \"a\", \"store\": \"file:/s\"},\n{\"name\": \"b\", \"store\": \"file:/s\"}]}",
 	 "c.json:2:24:", "has the same file"},
 	{"{\"targets\": [{\"name\": \"disk\"}]}", "c.json:1:23:", ""},
-	{"{\"targets\": [{\"name\": \"iqn.2026-11.a:b\", \"luns\": [{\"lun\": 0, \"volume\": \"no\"}]}]}", "c.json:1:73:",
+	{"{\"targets\": [{\"name\": \"iqn.2026-11.a:b\", \"luns\": [{\"lun\": 0, \"volume\": \"no\"}]}]}", "c.json:1:72:",
 	 "no volume \"no\""},
 	{"{\"targets\": [{\"name\": \"iqn.2026-11.a:b\", \"luns\": [{\"lun\": 256, \"volume\": \"no\"}]}]}",
 	 "c.json:1:59:", "at most 255"},
@@ -161,7 +161,7 @@ static const struct {
 	 "there already"},
 	{"{\"volumes\": [{\"name\": \"a\", \"store\": \"dir:/s\"}], \"targets\": [{\"name\": \"iqn.2026-11.a:b\", \"luns\":\n"
 	 "[{\"lun\": 0, \"volume\": \"a\"}, {\"lun\": 0, \"volume\": \"a\"}]}]}",
-	 "c.json:2:38:", "LUN 0 is there already"},
+	 "c.json:2:37:", "LUN 0 is there already"},
 };
 
 START_TEST(mistakes_are_found_where_they_stand)
