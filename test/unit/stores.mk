@@ -2,10 +2,12 @@
 check_PROGRAMS += \
 	test/unit/check_simfs \
 	test/unit/check_object \
+	test/unit/check_ram \
 	$(NULL)
 TESTS += \
 	test/unit/check_simfs \
 	test/unit/check_object \
+	test/unit/check_ram \
 	$(NULL)
 test_unit_check_simfs_SOURCES = test/unit/check_simfs.c
 test_unit_check_simfs_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -13,3 +15,6 @@ test_unit_check_simfs_LDADD = libtestsim.a $(COMMON_LIBS) $(CHECK_LIBS)
 test_unit_check_object_SOURCES = test/unit/check_object.c
 test_unit_check_object_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_object_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
+test_unit_check_ram_SOURCES = test/unit/check_ram.c
+test_unit_check_ram_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_ram_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
