@@ -33,12 +33,14 @@ struct chunked_params {
 	struct vfs *vfs;               /* under the journal (and the store that the spec names) */
 	struct object_store *store;    /* already open, the caller's; then spec->store is for people alone */
 	uint64_t journal_bytes;        /* instead of spec->journal_size; may be below its minimum */
+	uint32_t journal_segment_bytes; /* default JOURNAL_SEGMENT_BYTES */
 	unsigned destages;             /* chunks in flight at once; default 8, fewer when the arena is small */
 	unsigned leaf_cache;           /* leaves kept in memory; default 64 */
 	unsigned crc_tables;           /* CRC tables kept in memory; default 4096 */
 	unsigned delete_horizon_ms;    /* replaced objects live this long; default 60,000 */
 	unsigned retry_ms;             /* first back-off of a failed PUT; default 100 */
 	unsigned retry_max_ms;         /* last one; default 5,000 */
+	unsigned close_timeout_ms;     /* close gives up on a store that does not answer; default 30,000 */
 };
 
 int chunked_create_with(struct volume_spec *spec, const struct chunked_params *params, struct loop *loop,

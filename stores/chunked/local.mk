@@ -7,3 +7,26 @@ libstores_a_SOURCES += \
 	stores/chunked/journal_replay.c \
 	stores/chunked/journal_slots.c \
 	$(NULL)
+libstores_a_SOURCES += \
+	stores/chunked/cache.c \
+	stores/chunked/chunked.h \
+	stores/chunked/close.c \
+	stores/chunked/commit.c \
+	stores/chunked/crctab.c \
+	stores/chunked/create.c \
+	stores/chunked/dead.c \
+	stores/chunked/describe.c \
+	stores/chunked/destage.c \
+	stores/chunked/dirty.c \
+	stores/chunked/engine.c stores/chunked/engine.h \
+	stores/chunked/fetch.c \
+	stores/chunked/gate.c \
+	stores/chunked/map.c \
+	stores/chunked/mapquery.c \
+	stores/chunked/open.c \
+	stores/chunked/owner.c stores/chunked/owner.h \
+	stores/chunked/read.c \
+	stores/chunked/wop.c \
+	stores/chunked/write.c \
+	stores/chunked/zero.c \
+	$(NULL)
