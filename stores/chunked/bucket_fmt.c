@@ -485,7 +485,7 @@ leaf_header_check(const uint8_t *p, size_t n, const struct bucket_leaf_ref *ref)
 		groups += p[LEAF_BITMAP + g / 8] >> g % 8 & 1;
 	if (get_le32(p + LEAF_NUMBER) != ref->leaf || get_le32(p + LEAF_GENERATION) != ref->generation ||
 	    get_le64(p + LEAF_COMMIT) != ref->commit || get_le32(p + LEAF_PRESENT) != ref->present ||
-	    get_le32(p + LEAF_GROUPS) != groups)
+	    ref->present == 0 || get_le32(p + LEAF_GROUPS) != groups)
 		return LG_ECORRUPT;
 	if (n != BUCKET_LEAF_HEADER + (size_t)groups * BUCKET_LEAF_GROUP * ENTRY_BYTES + 4)
 		return LG_ECORRUPT;

@@ -7,3 +7,11 @@ test_crash_kill9_CFLAGS = $(AM_CFLAGS) $(ISCSI_CFLAGS)
 test_crash_kill9_LDADD = $(COMMON_LIBS) $(ISCSI_LIBS)
 endif
 EXTRA_DIST += test/crash/kill9.sh
+
+if HAVE_CHECK
+check_PROGRAMS += test/crash/check_journal_power
+TESTS += test/crash/check_journal_power
+test_crash_check_journal_power_SOURCES = test/crash/check_journal_power.c test/lib/journalrig.c test/lib/journalrig.h
+test_crash_check_journal_power_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_crash_check_journal_power_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
+endif

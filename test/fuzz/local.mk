@@ -1,1 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+# Fuzz targets.  --enable-fuzzers (clang): programs of libFuzzer, to be run by hand
+# (test/fuzz/fuzz_NAME DIR test/fuzz/corpus/fuzz_NAME).  Otherwise `make check` runs each over its corpus.
+#
+# A target is: a word in FUZZ_TARGETS, its four lines below, corpus/fuzz_NAME/.
+FUZZ_TARGETS = \
+	test/fuzz/fuzz_bucket \
+	test/fuzz/fuzz_journal \
+	$(NULL)
+
+check_PROGRAMS += $(FUZZ_TARGETS)
+FUZZ_CFLAGS_ALL = $(AM_CFLAGS)
+if ENABLE_FUZZERS
+FUZZ_MAIN = test/fuzz/fuzz.h
+FUZZ_LDFLAGS_ALL = $(AM_LDFLAGS) -fsanitize=fuzzer
+else
+FUZZ_MAIN = test/fuzz/replay_main.c test/fuzz/fuzz.h
+FUZZ_LDFLAGS_ALL = $(AM_LDFLAGS)
+TESTS += $(FUZZ_TARGETS)
+endif
+EXTRA_DIST += test/fuzz/corpus
+
+test_fuzz_fuzz_bucket_SOURCES = test/fuzz/fuzz_bucket.c $(FUZZ_MAIN)
+test_fuzz_fuzz_bucket_CFLAGS = $(FUZZ_CFLAGS_ALL)
+test_fuzz_fuzz_bucket_LDFLAGS = $(FUZZ_LDFLAGS_ALL)
+test_fuzz_fuzz_bucket_LDADD = $(STORES_LIBS)
+
+test_fuzz_fuzz_journal_SOURCES = test/fuzz/fuzz_journal.c $(FUZZ_MAIN) test/lib/journalrig.c test/lib/journalrig.h
+test_fuzz_fuzz_journal_CFLAGS = $(FUZZ_CFLAGS_ALL)
+test_fuzz_fuzz_journal_LDFLAGS = $(FUZZ_LDFLAGS_ALL)
+test_fuzz_fuzz_journal_LDADD = libtestsim.a $(STORES_LIBS)

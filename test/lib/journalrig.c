@@ -62,10 +62,18 @@ drop_appends(struct rig *rig)
 }
 
 void
-rig_fini(struct rig *rig)
+rig_forget(struct rig *rig)
 {
 	assert(!rig->j);
 	drop_appends(rig);
+	rig->nmust = rig->ngot = 0;
+	rig->acked = rig->last_acked_seq = 0;
+}
+
+void
+rig_fini(struct rig *rig)
+{
+	rig_forget(rig);
 	loop_free(rig->loop);
 	loop_pool_fini();
 	arena_free(rig->arena);
@@ -254,7 +262,8 @@ static void
 submit(struct rig *rig, struct rig_append *a)
 {
 	a->rig = rig;
-	a->append = (struct journal_append){.entries = a->entries, .n = a->n, .status = 1, .done = append_done};
+	a->append =
+		(struct journal_append){.entries = a->entries, .n = a->n, .status = 1, .done = append_done};
 	*rig->tail = a;
 	rig->tail = &a->next;
 	pthread_mutex_lock(&rig->mutex);
@@ -297,7 +306,8 @@ rig_append(struct rig *rig, uint64_t *seed, unsigned max_entries)
 		struct journal_entry *e = &a->entries[i];
 
 		if (r % 16 == 0)
-			*e = (struct journal_entry){.type = JOURNAL_ZERO, .page = page, .count = 1 + r % 1000};
+			*e = (struct journal_entry){
+				.type = JOURNAL_ZERO, .page = page, .count = 1 + r % 1000};
 		else if (r % 16 == 1)
 			*e = (struct journal_entry){
 				.type = JOURNAL_TRIM, .page = page, .count = (UINT64_C(1) << 47) + r % 9};

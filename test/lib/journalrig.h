@@ -73,6 +73,9 @@ const char *rig_check(struct rig *rig);
 /** Read every page of got[] back: NULL, or what is wrong.  corrupt_ok: LG_ECORRUPT is an honest answer; else not. */
 const char *rig_read_all(struct rig *rig, bool corrupt_ok);
 
+/** Forget the oracle of this history. */
+void rig_forget(struct rig *rig);
+
 /** Append n entries from a random program drawn from *seed; completes later. */
 void rig_append(struct rig *rig, uint64_t *seed, unsigned max_entries);
 /** One WRITE of `page`. */

@@ -234,7 +234,8 @@ END_TEST
 
 START_TEST(failed_sync_is_final_and_what_it_left_is_never_trusted)
 {
-	/* the cache of the kernel keeps what a failed fsync did not bring to the disk, and no later one does */
+	/* the cache of the kernel keeps what a failed fsync did not bring to the disk, and no later one does
+	 */
 	rig_write(&rig, 1, &seed);
 	rig_wait_quiet(&rig);
 	simfs_fail_next(fs, SIMFS_FSYNC, -EIO, 0);

@@ -1,1 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+
+check_PROGRAMS += test/unit/check_bucket_fmt test/unit/check_journal_fmt test/unit/check_journal
+TESTS += test/unit/check_bucket_fmt test/unit/check_journal_fmt test/unit/check_journal
+test_unit_check_bucket_fmt_SOURCES = test/unit/check_bucket_fmt.c
+test_unit_check_bucket_fmt_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_bucket_fmt_LDADD = $(STORES_LIBS) $(CHECK_LIBS)
+test_unit_check_journal_fmt_SOURCES = test/unit/check_journal_fmt.c
+test_unit_check_journal_fmt_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_journal_fmt_LDADD = $(STORES_LIBS) $(CHECK_LIBS)
+test_unit_check_journal_SOURCES = test/unit/check_journal.c test/lib/journalrig.c test/lib/journalrig.h
+test_unit_check_journal_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_journal_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)

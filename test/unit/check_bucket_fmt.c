@@ -1,0 +1,798 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The bucket's objects and keys: round trips, damage, newer versions, and bytes that must never change. */
+#include <check.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/bytes.h"
+#include "common/crc32c.h"
+#include "stores/chunked/bucket_fmt.h"
+
+static const uint8_t uuid[UUID_LEN] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+static const uint8_t other[UUID_LEN] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17};
+
+/** The bytes as hex, compared line by line of 32 bytes; a run of zero lines is one "*". */
+static void
+expect_hex(const uint8_t *p, size_t n, const char *const *lines, size_t nlines)
+{
+	size_t line = 0;
+	bool zeroes = false;
+
+	for (size_t at = 0; at < n; at += 32) {
+		char text[65] = "";
+		size_t k = n - at < 32 ? n - at : 32;
+		bool zero = true;
+
+		for (size_t i = 0; i < k; i++) {
+			(void)snprintf(text + 2 * i, 3, "%02x", p[at + i]);
+			zero &= p[at + i] == 0;
+		}
+		if (zero && k == 32) {
+			if (zeroes)
+				continue;
+			(void)snprintf(text, sizeof(text), "*");
+		}
+		zeroes = zero && k == 32;
+		ck_assert_msg(line < nlines && strcmp(lines[line], text) == 0,
+			      "golden line %zu (offset %zu) is now \"%s\"", line, at, text);
+		line++;
+	}
+	ck_assert_uint_eq(line, nlines);
+}
+
+/** Seal again after a change, as a newer lungate would have written it. */
+static void
+reseal(uint8_t *p, size_t n)
+{
+	put_le32(p + n - 4, crc32c(0, p, n - 4));
+}
+
+/* ---- owner ------------------------------------------------------------------ */
+
+static struct bucket_owner
+owner_sample(void)
+{
+	struct bucket_owner o = {
+		.generation = 7,
+		.counter = 99,
+		.state = BUCKET_OWNER_HELD,
+		.lease_epoch = 3,
+		.journal_state = BUCKET_JOURNAL_OPEN,
+		.committed_seq = 0x123456789abc,
+		.time_ms = 1795000000000,
+		.portal = "192.0.2.1:3260",
+	};
+
+	memcpy(o.uuid, uuid, UUID_LEN);
+	memset(o.nonce, 0xaa, sizeof(o.nonce));
+	memset(o.gateway_id, 0xbb, UUID_LEN);
+	memset(o.journal_uuid, 0xcc, UUID_LEN);
+	return o;
+}
+
+START_TEST(owner_round_trip)
+{
+	static const char *const golden[] = {
+		"4c554e474f574e5201000000000000000102030405060708090a0b0c0d0e0f10",
+		"07000000000000006300000000000000aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+		"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb03000000000000000200000003000000",
+		"ccccccccccccccccccccccccccccccccbc9a785634120000005e56eea1010000",
+		"3139322e302e322e313a33323630000000000000000000000000000000000000",
+		"*",
+		"00000000000000000000000000000000000000000000000000000000a2f206c5",
+	};
+	struct bucket_owner o = owner_sample(), back;
+	uint8_t buf[BUCKET_OWNER_BYTES];
+
+	bucket_owner_encode(&o, buf);
+	expect_hex(buf, sizeof(buf), golden, ARRAY_SIZE(golden));
+	ck_assert_int_eq(bucket_owner_decode(buf, sizeof(buf), uuid, &back), 0);
+	ck_assert_mem_eq(back.uuid, o.uuid, UUID_LEN);
+	ck_assert_uint_eq(back.generation, o.generation);
+	ck_assert_uint_eq(back.counter, o.counter);
+	ck_assert_mem_eq(back.nonce, o.nonce, sizeof(o.nonce));
+	ck_assert_int_eq(back.state, o.state);
+	ck_assert_mem_eq(back.gateway_id, o.gateway_id, UUID_LEN);
+	ck_assert_uint_eq(back.lease_epoch, o.lease_epoch);
+	ck_assert_mem_eq(back.journal_uuid, o.journal_uuid, UUID_LEN);
+	ck_assert_int_eq(back.journal_state, o.journal_state);
+	ck_assert_uint_eq(back.committed_seq, o.committed_seq);
+	ck_assert_uint_eq(back.time_ms, o.time_ms);
+	ck_assert_str_eq(back.portal, o.portal);
+
+	memset(o.portal, 'p', BUCKET_PORTAL_MAX);
+	o.portal[BUCKET_PORTAL_MAX] = 0;
+	o.journal_state = BUCKET_JOURNAL_NONE;
+	memset(o.journal_uuid, 0, UUID_LEN);
+	bucket_owner_encode(&o, buf);
+	ck_assert_int_eq(bucket_owner_decode(buf, sizeof(buf), uuid, &back), 0);
+	ck_assert_str_eq(back.portal, o.portal);
+}
+END_TEST
+
+START_TEST(owner_believes_nothing)
+{
+	struct bucket_owner o = owner_sample(), back;
+	uint8_t good[BUCKET_OWNER_BYTES], buf[BUCKET_OWNER_BYTES];
+
+	bucket_owner_encode(&o, good);
+	for (size_t n = 0; n < sizeof(good); n++)
+		ck_assert_int_eq(bucket_owner_decode(good, n, uuid, &back), LG_ECORRUPT);
+	for (size_t i = 0; i < sizeof(good) * 8; i++) {
+		memcpy(buf, good, sizeof(buf));
+		buf[i / 8] ^= (uint8_t)(1u << i % 8);
+		ck_assert_int_eq(bucket_owner_decode(buf, sizeof(buf), uuid, &back), LG_ECORRUPT);
+	}
+	ck_assert_int_eq(bucket_owner_decode(good, sizeof(good), other, &back), LG_ECORRUPT);
+
+	static const struct {
+		size_t at;
+		uint8_t value;
+		int rc;
+	} changes[] = {
+		{8, 2, LG_EFORMAT},   /* version */
+		{12, 1, LG_EFORMAT},  /* flag */
+		{88, 4, LG_EFORMAT},  /* state */
+		{92, 5, LG_EFORMAT},  /* journal state */
+		{300, 1, LG_EFORMAT}, /* reserved */
+		{88, 0, LG_ECORRUPT},
+		{92, 0, LG_ECORRUPT},
+		{92, BUCKET_JOURNAL_NONE, LG_ECORRUPT}, /* with a uuid */
+		{36, 1, LG_ECORRUPT},                   /* generation over 32 bits */
+		{119, 1, LG_ECORRUPT},                  /* sequence over 48 bits */
+		{200, 'x', LG_ECORRUPT},                /* something behind the portal's end */
+		{129, 7, LG_ECORRUPT},                  /* not printable */
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		memcpy(buf, good, sizeof(buf));
+		buf[changes[i].at] = changes[i].value;
+		reseal(buf, sizeof(buf));
+		ck_assert_msg(bucket_owner_decode(buf, sizeof(buf), uuid, &back) == changes[i].rc,
+			      "change %zu", i);
+	}
+	memcpy(buf, good, sizeof(buf));
+	memset(buf + 128, 'p', 128); /* no NUL */
+	reseal(buf, sizeof(buf));
+	ck_assert_int_eq(bucket_owner_decode(buf, sizeof(buf), uuid, &back), LG_ECORRUPT);
+}
+END_TEST
+
+/* ---- root -------------------------------------------------------------------- */
+
+static struct bucket_leaf_ref refs[] = {
+	{.leaf = 0, .generation = 3, .commit = 5, .crc = 0xdeadbeef, .present = 65536, .length = 1048708},
+	{.leaf = 15, .generation = 4, .commit = 0x1122334455, .crc = 1, .present = 1, .length = 4228},
+};
+
+static struct bucket_root
+root_sample(void)
+{
+	struct bucket_root r = {
+		.generation = 4,
+		.commit = 0x1122334455,
+		.size = UINT64_C(4) << 40,
+		.covered_seq = BUCKET_SEQ_MAX,
+		.chunk_size = 4u << 20,
+		.block_size = 512,
+		.time_ms = 1795000000001,
+		.leaves = refs,
+		.nleaves = ARRAY_SIZE(refs),
+	};
+
+	memcpy(r.uuid, uuid, UUID_LEN);
+	memset(r.nonce, 0x11, sizeof(r.nonce));
+	memset(r.journal_uuid, 0x22, UUID_LEN);
+	return r;
+}
+
+START_TEST(root_round_trip)
+{
+	static const char *const golden[] = {
+		"4c554e47524f4f5401000000000000000102030405060708090a0b0c0d0e0f10",
+		"040000000000000055443322110000000000000000040000ffffffffffff0000",
+		"111111111111111111111111111111110000400000020000015e56eea1010000",
+		"2222222222222222222222222222222201000000d40000000000000000000000",
+		"0100000020000000020000000000000000000000030000000500000000000000",
+		"efbeadde0000010084001000000000000f000000040000005544332211000000",
+		"01000000010000008410000000000000c8837948",
+	};
+	struct bucket_root r = root_sample(), back;
+	size_t n = bucket_root_bytes(&r);
+	uint8_t *buf = malloc(n);
+
+	bucket_root_encode(&r, buf);
+	expect_hex(buf, n, golden, ARRAY_SIZE(golden));
+	ck_assert_int_eq(bucket_root_decode(buf, n, uuid, &back), 0);
+	ck_assert_uint_eq(back.generation, r.generation);
+	ck_assert_uint_eq(back.commit, r.commit);
+	ck_assert_uint_eq(back.size, r.size);
+	ck_assert_uint_eq(back.covered_seq, r.covered_seq);
+	ck_assert_uint_eq(back.chunk_size, r.chunk_size);
+	ck_assert_uint_eq(back.block_size, r.block_size);
+	ck_assert_uint_eq(back.time_ms, r.time_ms);
+	ck_assert_mem_eq(back.nonce, r.nonce, sizeof(r.nonce));
+	ck_assert_mem_eq(back.journal_uuid, r.journal_uuid, UUID_LEN);
+	ck_assert_uint_eq(back.nleaves, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_uint_eq(back.leaves[i].leaf, refs[i].leaf);
+		ck_assert_uint_eq(back.leaves[i].generation, refs[i].generation);
+		ck_assert_uint_eq(back.leaves[i].commit, refs[i].commit);
+		ck_assert_uint_eq(back.leaves[i].crc, refs[i].crc);
+		ck_assert_uint_eq(back.leaves[i].present, refs[i].present);
+		ck_assert_uint_eq(back.leaves[i].length, refs[i].length);
+	}
+	bucket_root_fini(&back);
+	ck_assert_ptr_null(back.leaves);
+
+	r.nleaves = 0;
+	n = bucket_root_bytes(&r);
+	bucket_root_encode(&r, buf);
+	ck_assert_int_eq(bucket_root_decode(buf, n, uuid, &back), 0);
+	ck_assert_uint_eq(back.nleaves, 0);
+	bucket_root_fini(&back);
+	free(buf);
+}
+END_TEST
+
+START_TEST(root_believes_nothing)
+{
+	struct bucket_root r = root_sample(), back;
+	size_t n = bucket_root_bytes(&r);
+	uint8_t *good = malloc(n), *buf = malloc(n + 32);
+
+	bucket_root_encode(&r, good);
+	for (size_t k = 0; k < n; k++)
+		ck_assert_int_eq(bucket_root_decode(good, k, uuid, &back), LG_ECORRUPT);
+	for (size_t i = 0; i < n * 8; i++) {
+		memcpy(buf, good, n);
+		buf[i / 8] ^= (uint8_t)(1u << i % 8);
+		ck_assert_int_eq(bucket_root_decode(buf, n, uuid, &back), LG_ECORRUPT);
+	}
+	ck_assert_int_eq(bucket_root_decode(good, n, other, &back), LG_ECORRUPT);
+	/* whole, but cut or longer than it says */
+	memcpy(buf, good, n);
+	reseal(buf, n - 32);
+	ck_assert_int_eq(bucket_root_decode(buf, n - 32, uuid, &back), LG_ECORRUPT);
+	memset(buf + n - 4, 0, 36);
+	reseal(buf, n + 32);
+	ck_assert_int_eq(bucket_root_decode(buf, n + 32, uuid, &back), LG_ECORRUPT);
+
+	static const struct {
+		size_t at;
+		uint8_t value;
+		int rc;
+	} changes[] = {
+		{8, 2, LG_EFORMAT},          /* version */
+		{13, 1, LG_EFORMAT},         /* flag */
+		{112, 2, LG_EFORMAT},        /* sections */
+		{120, 1, LG_EFORMAT},        /* reserved */
+		{128, 2, LG_EFORMAT},        /* section type: map deltas */
+		{130, 1, LG_EFORMAT},        /* section flags */
+		{132, 40, LG_EFORMAT},       /* longer entries */
+		{140, 1, LG_EFORMAT},        /* reserved */
+		{144 + 28, 1, LG_EFORMAT},   /* flag of a leaf: parent */
+		{136, 1, LG_ECORRUPT},       /* fewer entries than bytes */
+		{139, 0xff, LG_ECORRUPT},    /* as many as no memory holds */
+		{36, 1, LG_ECORRUPT},        /* generation over 32 bits */
+		{62, 1, LG_ECORRUPT},        /* sequence over 48 bits */
+		{48, 1, LG_ECORRUPT},        /* size not of whole blocks */
+		{55, 0xff, LG_ECORRUPT},     /* size over 2^63 */
+		{81, 1, LG_ECORRUPT},        /* chunk size no power of two */
+		{85, 3, LG_ECORRUPT},        /* block size */
+		{144, 15, LG_ECORRUPT},      /* two references to one leaf */
+		{144, 16, LG_ECORRUPT},      /* not ascending */
+		{144 + 32, 16, LG_ECORRUPT}, /* past the end of the volume */
+		{144 + 23, 1, LG_ECORRUPT},  /* more chunks than a leaf has */
+		{144 + 27, 1, LG_ECORRUPT},  /* longer than a leaf can be */
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		memcpy(buf, good, n);
+		buf[changes[i].at] = changes[i].value;
+		reseal(buf, n);
+		ck_assert_msg(bucket_root_decode(buf, n, uuid, &back) == changes[i].rc, "change %zu", i);
+	}
+	free(good);
+	free(buf);
+}
+END_TEST
+
+/* ---- leaf ---------------------------------------------------------------------- */
+
+static struct bucket_entry entries[BUCKET_LEAF_CHUNKS], decoded[BUCKET_LEAF_CHUNKS];
+
+START_TEST(leaf_round_trip)
+{
+	static const char *const golden[] = {
+		"4c554e474c45414601000000000000000102030405060708090a0b0c0d0e0f10",
+		"09000000040000004d0000000000000003000000020000000000000000000000",
+		"*",
+		"0100000000000000000000000000000000000000000000000000000000000080",
+		"0100000002000000000001000000000000000000000000000000000000000000",
+		"00000000000000000000000000000000ffffffffffffffffffff010000000000",
+		"*",
+		"0000000000000000000000000000000000000000000000000000010000000000",
+		"9146fc8a",
+	};
+	struct bucket_leaf leaf = {.leaf = 9, .generation = 4, .commit = 77};
+	struct bucket_leaf_ref ref;
+	uint32_t present;
+
+	memcpy(leaf.uuid, uuid, UUID_LEN);
+	memset(entries, 0, sizeof(entries));
+	entries[0] = bucket_entry_base(1, 2);
+	entries[3] = bucket_entry_base(UINT32_MAX, BUCKET_SEQ_MAX);
+	entries[65535] = bucket_entry_base(0, 0); /* flags alone make it present */
+	size_t n = bucket_leaf_bytes(entries, &present);
+	ck_assert_uint_eq(n, BUCKET_LEAF_HEADER + 2 * 4096 + 4);
+	ck_assert_uint_eq(present, 3);
+	uint8_t *buf = malloc(BUCKET_LEAF_BYTES_MAX);
+	bucket_leaf_encode(&leaf, entries, buf, &ref);
+	expect_hex(buf, n, golden, ARRAY_SIZE(golden));
+	ck_assert_uint_eq(ref.leaf, 9);
+	ck_assert_uint_eq(ref.generation, 4);
+	ck_assert_uint_eq(ref.commit, 77);
+	ck_assert_uint_eq(ref.present, 3);
+	ck_assert_uint_eq(ref.length, n);
+	ck_assert_int_eq(bucket_leaf_decode(buf, n, uuid, &ref, decoded), 0);
+	ck_assert_mem_eq(decoded, entries, sizeof(entries));
+
+	/* a full one */
+	for (unsigned i = 0; i < BUCKET_LEAF_CHUNKS; i++)
+		entries[i] = bucket_entry_base(i * 7, (uint64_t)i << 30 | i);
+	n = bucket_leaf_bytes(entries, NULL);
+	ck_assert_uint_eq(n, BUCKET_LEAF_BYTES_MAX);
+	bucket_leaf_encode(&leaf, entries, buf, &ref);
+	ck_assert_int_eq(bucket_leaf_decode(buf, n, uuid, &ref, decoded), 0);
+	ck_assert_mem_eq(decoded, entries, sizeof(entries));
+	free(buf);
+}
+END_TEST
+
+START_TEST(leaf_believes_nothing)
+{
+	struct bucket_leaf leaf = {.leaf = 9, .generation = 4, .commit = 77};
+	struct bucket_leaf_ref ref, wrong;
+
+	memcpy(leaf.uuid, uuid, UUID_LEN);
+	memset(entries, 0, sizeof(entries));
+	entries[700] = bucket_entry_base(1, 2);
+	size_t n = bucket_leaf_bytes(entries, NULL);
+	uint8_t *good = malloc(n), *buf = malloc(n);
+	bucket_leaf_encode(&leaf, entries, good, &ref);
+	for (size_t k = 0; k < n; k++) {
+		ck_assert_int_eq(bucket_leaf_decode(good, k, uuid, &ref, decoded), LG_ECORRUPT);
+		wrong = ref;
+		wrong.length = (uint32_t)k;
+		ck_assert_int_eq(bucket_leaf_decode(good, k, uuid, &wrong, decoded), LG_ECORRUPT);
+		memcpy(buf, good, n);
+		buf[k] ^= 0x20;
+		ck_assert_int_eq(bucket_leaf_decode(buf, n, uuid, &ref, decoded), LG_ECORRUPT);
+	}
+	ck_assert_int_eq(bucket_leaf_decode(good, n, other, &ref, decoded), LG_ECORRUPT);
+	for (unsigned i = 0; i < 5; i++) {
+		wrong = ref;
+		wrong.leaf += i == 0;
+		wrong.generation += i == 1;
+		wrong.commit += i == 2;
+		wrong.crc += i == 3;
+		wrong.present += i == 4;
+		ck_assert_int_eq(bucket_leaf_decode(good, n, uuid, &wrong, decoded), LG_ECORRUPT);
+	}
+
+	size_t entry = BUCKET_LEAF_HEADER + (700 - 512) * 16;
+	static const struct {
+		int at; /* below 0: relative to the entry, from -1000 */
+		uint8_t value;
+		int rc;
+	} changes[] = {
+		{8, 2, LG_EFORMAT},           {15, 1, LG_EFORMAT},
+		{56, 1, LG_EFORMAT},          /* an overlay table */
+		{70, 1, LG_EFORMAT},          /* reserved */
+		{-1000 + 10, 3, LG_EFORMAT},  /* flags: overlays */
+		{-1000 + 12, 1, LG_EFORMAT},  /* overlay index */
+		{-1000 + 10, 0, LG_ECORRUPT}, /* absent, with a sequence */
+		{96, 0x14, LG_ECORRUPT},      /* a group in the bitmap that is not there */
+		{96, 0, LG_ECORRUPT},         {52, 2, LG_ECORRUPT},
+		{48, 2, LG_ECORRUPT},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		size_t at =
+			changes[i].at < 0 ? entry + (size_t)(changes[i].at + 1000) : (size_t)changes[i].at;
+
+		memcpy(buf, good, n);
+		buf[at] = changes[i].value;
+		reseal(buf, n);
+		wrong = ref;
+		wrong.crc = get_le32(buf + n - 4);
+		ck_assert_msg(bucket_leaf_decode(buf, n, uuid, &wrong, decoded) == changes[i].rc,
+			      "change %zu", i);
+	}
+	/* a group that holds nothing is refused: there is one way to write a map */
+	memcpy(buf, good, n);
+	memset(buf + entry, 0, 16);
+	reseal(buf, n);
+	wrong = ref;
+	wrong.crc = get_le32(buf + n - 4);
+	ck_assert_int_eq(bucket_leaf_decode(buf, n, uuid, &wrong, decoded), LG_ECORRUPT);
+	free(good);
+	free(buf);
+}
+END_TEST
+
+/* ---- base ------------------------------------------------------------------------ */
+
+static struct bucket_base
+base_sample(void)
+{
+	struct bucket_base b = {
+		.index = 0xfffffffe,
+		.generation = 6,
+		.seq = 0x8000,
+		.chunk_size = 1u << 20,
+		.length = 5 * 4096,
+		.data_crc = 0x01020304,
+	};
+
+	memcpy(b.uuid, uuid, UUID_LEN);
+	return b;
+}
+
+START_TEST(base_round_trip)
+{
+	static const char *const golden[] = {
+		"4c554e474241534501000000000000000102030405060708090a0b0c0d0e0f10",
+		"feffffff00000000060000000000000000800000000000000050000000001000",
+		"0001000035432096040302010000000000000000000000000000000000000000",
+		"*",
+		"000000000000000000000000000000000000000000000000000000005a6c1b43",
+	};
+	static uint32_t crcs[4096], back_crcs[4096];
+	struct bucket_base b = base_sample(), back;
+	uint32_t table_crc;
+	size_t n = bucket_base_tail_bytes(b.chunk_size);
+	uint8_t *tail = malloc(bucket_base_tail_bytes(BUCKET_CHUNK_MAX));
+
+	ck_assert_uint_eq(n, 256 * 4 + 512);
+	for (uint32_t i = 0; i < ARRAY_SIZE(crcs); i++)
+		crcs[i] = i * 0x01010101;
+	bucket_base_tail_encode(&b, crcs, tail);
+	expect_hex(tail + n - 512, 512, golden, ARRAY_SIZE(golden));
+	ck_assert_uint_eq(get_le32(tail + 4 * 4), 0x04040404);
+	ck_assert_uint_eq(get_le32(tail + 5 * 4), CRC32C_ZERO_PAGE);
+	ck_assert_int_eq(bucket_base_tail_decode(tail, n, &b, &back, back_crcs), 0);
+	ck_assert_uint_eq(back.length, b.length);
+	ck_assert_uint_eq(back.data_crc, b.data_crc);
+	ck_assert_uint_eq(back_crcs[4], crcs[4]);
+	ck_assert_uint_eq(back_crcs[255], CRC32C_ZERO_PAGE);
+	ck_assert_int_eq(bucket_base_tail_decode(tail, n, &b, &back, NULL), 0);
+	ck_assert_int_eq(bucket_base_footer_decode(tail + n - 512, 512, &back, &table_crc), 0);
+	ck_assert_uint_eq(back.index, b.index);
+	ck_assert_uint_eq(table_crc, crc32c(0, tail, n - 512));
+
+	b.chunk_size = b.length = BUCKET_CHUNK_MAX;
+	n = bucket_base_tail_bytes(b.chunk_size);
+	bucket_base_tail_encode(&b, crcs, tail);
+	ck_assert_int_eq(bucket_base_tail_decode(tail, n, &b, &back, back_crcs), 0);
+	ck_assert_mem_eq(crcs, back_crcs, sizeof(crcs));
+	free(tail);
+	/* the tail never reaches before the object's begin, however short its data */
+	ck_assert_uint_ge(4096 + bucket_base_tail_bytes(BUCKET_CHUNK_MAX),
+			  bucket_base_tail_bytes(BUCKET_CHUNK_MAX));
+}
+END_TEST
+
+START_TEST(base_believes_nothing)
+{
+	struct bucket_base b = base_sample(), back, wrong;
+	uint32_t crcs[256] = {0}, table_crc;
+	size_t n = bucket_base_tail_bytes(b.chunk_size), foot = n - 512;
+	uint8_t *good = malloc(n), *buf = malloc(n);
+
+	bucket_base_tail_encode(&b, crcs, good);
+	for (size_t k = 0; k < n; k++)
+		ck_assert_int_eq(bucket_base_tail_decode(good + (n - k), k, &b, &back, NULL), LG_ECORRUPT);
+	for (size_t i = 0; i < n * 8; i++) {
+		memcpy(buf, good, n);
+		buf[i / 8] ^= (uint8_t)(1u << i % 8);
+		ck_assert_int_eq(bucket_base_tail_decode(buf, n, &b, &back, NULL), LG_ECORRUPT);
+	}
+	for (unsigned i = 0; i < 5; i++) {
+		wrong = b;
+		wrong.index -= i == 0;
+		wrong.generation += i == 1;
+		wrong.seq += i == 2;
+		wrong.uuid[0] ^= i == 3;
+		wrong.chunk_size <<= i == 4;
+		ck_assert_int_eq(bucket_base_tail_decode(good, n, &wrong, &back, NULL), LG_ECORRUPT);
+	}
+
+	static const struct {
+		size_t at;
+		uint8_t value;
+		int rc;
+	} changes[] = {
+		{8, 2, LG_EFORMAT},   {12, 1, LG_EFORMAT},  {76, 1, LG_EFORMAT},  /* compression */
+		{78, 1, LG_EFORMAT},                                              /* encryption */
+		{80, 1, LG_EFORMAT},  {507, 1, LG_EFORMAT}, {36, 1, LG_ECORRUPT}, /* index over 32 bits */
+		{44, 1, LG_ECORRUPT}, {54, 1, LG_ECORRUPT}, {56, 1, LG_ECORRUPT},
+		{59, 1, LG_ECORRUPT}, {61, 1, LG_ECORRUPT}, {64, 1, LG_ECORRUPT},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		memcpy(buf, good, n);
+		buf[foot + changes[i].at] = changes[i].value;
+		reseal(buf + foot, 512);
+		ck_assert_msg(bucket_base_footer_decode(buf + foot, 512, &back, &table_crc) == changes[i].rc,
+			      "change %zu", i);
+		ck_assert_int_eq(bucket_base_tail_decode(buf, n, &b, &back, NULL), changes[i].rc);
+	}
+	/* a page that is not stored but said to hold something */
+	memcpy(buf, good, n);
+	buf[255 * 4] ^= 1;
+	put_le32(buf + foot + 68, crc32c(0, buf, foot));
+	reseal(buf + foot, 512);
+	ck_assert_int_eq(bucket_base_tail_decode(buf, n, &b, &back, NULL), LG_ECORRUPT);
+	free(good);
+	free(buf);
+}
+END_TEST
+
+/* ---- volume.json ------------------------------------------------------------------- */
+
+static struct bucket_volume
+volume_sample(void)
+{
+	struct bucket_volume v = {
+		.size = UINT64_C(10) << 30,
+		.chunk_size = 4u << 20,
+		.block_size = 512,
+		.serial = "0102030405060708",
+		.created_ms = 1795000000000,
+	};
+
+	memcpy(v.uuid, uuid, UUID_LEN);
+	memset(v.naa, 0x6c, sizeof(v.naa));
+	return v;
+}
+
+static const char volume_golden[] = "{\n"
+				    "  \"format\": \"lungate-volume\",\n"
+				    "  \"version\": 1,\n"
+				    "  \"flags\": [],\n"
+				    "  \"uuid\": \"01020304-0506-0708-090a-0b0c0d0e0f10\",\n"
+				    "  \"size\": 10737418240,\n"
+				    "  \"chunk_size\": 4194304,\n"
+				    "  \"block_size\": 512,\n"
+				    "  \"page_size\": 4096,\n"
+				    "  \"naa\": \"6c6c6c6c6c6c6c6c6c6c6c6c6c6c6c6c\",\n"
+				    "  \"serial\": \"0102030405060708\",\n"
+				    "  \"parent\": null,\n"
+				    "  \"created_ms\": 1795000000000,\n"
+				    "  \"compression\": null,\n"
+				    "  \"encryption\": null,\n"
+				    "  \"crc32c\": \"37854b15\"\n"
+				    "}\n";
+
+START_TEST(volume_round_trip)
+{
+	struct bucket_volume v = volume_sample(), back;
+	struct errinfo info;
+	char *text;
+	size_t n;
+
+	ck_assert_int_eq(bucket_volume_encode(&v, &text, &n), 0);
+	ck_assert_uint_eq(n, strlen(text));
+	ck_assert_str_eq(text, volume_golden);
+	ck_assert_int_eq(bucket_volume_decode(text, n, &back, &info), 0);
+	ck_assert_mem_eq(back.uuid, v.uuid, UUID_LEN);
+	ck_assert_uint_eq(back.size, v.size);
+	ck_assert_uint_eq(back.chunk_size, v.chunk_size);
+	ck_assert_uint_eq(back.block_size, v.block_size);
+	ck_assert_mem_eq(back.naa, v.naa, sizeof(v.naa));
+	ck_assert_str_eq(back.serial, v.serial);
+	ck_assert_uint_eq(back.created_ms, v.created_ms);
+	ck_assert(!back.has_parent);
+	free(text);
+}
+END_TEST
+
+START_TEST(volume_believes_nothing)
+{
+	struct bucket_volume v = volume_sample(), back;
+	struct errinfo info;
+	size_t n = strlen(volume_golden);
+	char *buf = malloc(n);
+
+	/* nothing before the closing brace will do */
+	for (size_t k = 0; k + 1 < n; k++)
+		ck_assert_int_eq(bucket_volume_decode(volume_golden, k, &back, &info), LG_ECORRUPT);
+	for (size_t i = 0; i < n * 8; i++) {
+		memcpy(buf, volume_golden, n);
+		buf[i / 8] = (char)(buf[i / 8] ^ 1 << i % 8);
+		int rc = bucket_volume_decode(buf, n, &back, &info);
+		/* white space does not matter */
+		if (rc == 0) {
+			ck_assert_uint_eq(back.size, v.size);
+			ck_assert_mem_eq(back.uuid, v.uuid, UUID_LEN);
+			ck_assert_str_eq(back.serial, v.serial);
+		} else {
+			ck_assert_int_eq(rc, LG_ECORRUPT);
+		}
+	}
+	ck_assert_int_eq(bucket_volume_decode("[]", 2, &back, &info), LG_ECORRUPT);
+	ck_assert_int_eq(bucket_volume_decode("{}", 2, &back, &info), LG_ECORRUPT);
+	ck_assert_int_eq(bucket_volume_decode("{}", 70000, &back, &info), LG_ECORRUPT);
+	free(buf);
+}
+END_TEST
+
+/** The golden text with one piece replaced and its checksum made right, as another version would write it. */
+static int
+decode_changed(const char *from, const char *to)
+{
+	struct bucket_volume back;
+	struct errinfo info;
+	char text[1024], crc_text[32];
+	const char *at = strstr(volume_golden, from);
+
+	ck_assert_msg(at != NULL, "%s", from);
+	(void)snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - volume_golden), volume_golden, to,
+		       at + strlen(from));
+	json_t *o = json_loads(text, 0, NULL);
+	ck_assert_ptr_nonnull(o);
+	json_object_del(o, "crc32c");
+	char *canonical = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII);
+	(void)snprintf(crc_text, sizeof(crc_text), "%08" PRIx32, crc32c(0, canonical, strlen(canonical)));
+	json_object_set_new(o, "crc32c", json_string(crc_text));
+	free(canonical);
+	canonical = json_dumps(o, 0);
+	int rc = bucket_volume_decode(canonical, strlen(canonical), &back, &info);
+	free(canonical);
+	json_decref(o);
+	return rc;
+}
+
+START_TEST(volume_of_another_version)
+{
+	ck_assert_int_eq(decode_changed("\"version\": 1", "\"version\": 1"), 0);
+	ck_assert_int_eq(decode_changed("\"version\": 1", "\"version\": 2"), LG_EFORMAT);
+	ck_assert_int_eq(decode_changed("\"version\": 1", "\"version\": \"1\""), LG_EFORMAT);
+	ck_assert_int_eq(decode_changed("\"flags\": []", "\"flags\": [\"zstd\"]"), LG_EFORMAT);
+	ck_assert_int_eq(decode_changed("\"version\": 1", "\"version\": 1, \"colour\": \"blue\""),
+			 LG_EFORMAT);
+	ck_assert_int_eq(decode_changed("\"parent\": null", "\"parent\": {\"uuid\": \"x\"}"), LG_EFORMAT);
+	ck_assert_int_eq(decode_changed("\"compression\": null", "\"compression\": \"zstd\""), LG_EFORMAT);
+	ck_assert_int_eq(decode_changed("\"page_size\": 4096", "\"page_size\": 16384"), LG_EFORMAT);
+	ck_assert_int_eq(decode_changed("\"block_size\": 512", "\"block_size\": 520"), LG_ECORRUPT);
+	ck_assert_int_eq(decode_changed("\"chunk_size\": 4194304", "\"chunk_size\": 4194305"), LG_ECORRUPT);
+	ck_assert_int_eq(decode_changed("\"size\": 10737418240", "\"size\": 10737418241"), LG_ECORRUPT);
+	ck_assert_int_eq(decode_changed("\"size\": 10737418240", "\"size\": -512"), LG_ECORRUPT);
+	ck_assert_int_eq(decode_changed("\"size\": 10737418240", "\"size\": 1e9"), LG_ECORRUPT);
+	ck_assert_int_eq(decode_changed("0102030405060708", "no spaces"), LG_ECORRUPT);
+	ck_assert_int_eq(decode_changed("\"6c6c", "\"6C6C"), LG_ECORRUPT);
+}
+END_TEST
+
+/* ---- keys ------------------------------------------------------------------------------ */
+
+START_TEST(keys)
+{
+	static const struct {
+		struct bucket_key key;
+		const char *text;
+	} table[] = {
+		{{.kind = BUCKET_KEY_VOLUME}, "volume.json"},
+		{{.kind = BUCKET_KEY_OWNER}, "owner"},
+		{{.kind = BUCKET_KEY_ROOT}, "root"},
+		{{.kind = BUCKET_KEY_BASE, .index = 0x1234abcd, .generation = 7, .number = 0xfeed},
+		 "c/cd/1234abcd.00000007.000000000000feed"},
+		{{.kind = BUCKET_KEY_LEAF, .index = 255, .generation = UINT32_MAX, .number = 3},
+		 "m/ffffffff.0000000000000003.l000000ff"},
+		{{.kind = BUCKET_KEY_DELTA, .generation = 1, .number = 3}, "m/00000001.0000000000000003.d"},
+		{{.kind = BUCKET_KEY_SEGMENT, .generation = 1, .number = 0x3412},
+		 "s/12/00000001.0000000000003412"},
+		{{.kind = BUCKET_KEY_LOG, .generation = 1, .number = 0x3412}, "l/00000001.0000000000003412"},
+		{{.kind = BUCKET_KEY_SNAPSHOT, .name = "daily-1"}, "snapshot/daily-1"},
+	};
+	static const char *const prefixes[] = {"", "vm1", "lungate/site-a/vm1"};
+	char text[300], expected[256];
+	struct bucket_key back;
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		for (size_t p = 0; p < ARRAY_SIZE(prefixes); p++) {
+			(void)snprintf(expected, sizeof(expected), "%s%s%s", prefixes[p],
+				       *prefixes[p] ? "/" : "", table[i].text);
+			int n = bucket_key_format(&table[i].key, prefixes[p], text, sizeof(text));
+			ck_assert_int_eq(n, (int)strlen(expected));
+			ck_assert_str_eq(text, expected);
+			ck_assert_int_eq(bucket_key_format(&table[i].key, prefixes[p], text, (size_t)n),
+					 -ENAMETOOLONG);
+			ck_assert_int_eq(bucket_key_parse(expected, prefixes[p], &back), 0);
+			ck_assert_int_eq(back.kind, table[i].key.kind);
+			ck_assert_uint_eq(back.index, table[i].key.index);
+			ck_assert_uint_eq(back.generation, table[i].key.generation);
+			ck_assert_uint_eq(back.number, table[i].key.number);
+			ck_assert_str_eq(back.name, table[i].key.name);
+			/* any other length of it is another key */
+			for (int k = 0; k < n; k++) {
+				(void)snprintf(text, sizeof(text), "%.*s", k, expected);
+				if (table[i].key.kind != BUCKET_KEY_SNAPSHOT)
+					ck_assert_int_eq(bucket_key_parse(text, prefixes[p], &back), -EINVAL);
+			}
+			(void)snprintf(text, sizeof(text), "%s0", expected);
+			if (table[i].key.kind != BUCKET_KEY_SNAPSHOT)
+				ck_assert_int_eq(bucket_key_parse(text, prefixes[p], &back), -EINVAL);
+		}
+	}
+	ck_assert_int_eq(bucket_key_base("v", 1, 2, 3, text, sizeof(text)), 41);
+	ck_assert_str_eq(text, "v/c/01/00000001.00000002.0000000000000003");
+	ck_assert_int_eq(bucket_key_leaf("v", &refs[1], text, sizeof(text)), 39);
+	ck_assert_str_eq(text, "v/m/00000004.0000001122334455.l0000000f");
+}
+END_TEST
+
+START_TEST(foreign_keys)
+{
+	static const char *const bad[] = {
+		"",
+		"v",
+		"v/",
+		"v/x",
+		"w/root",
+		"vroot",
+		"v/Root",
+		"v/root/",
+		"v//root",
+		"v/c/02/00000001.00000002.0000000000000003", /* another shard */
+		"v/c/01/00000001.00000002.000000000000000G",
+		"v/c/01/0000000A.00000002.0000000000000003",
+		"v/c/0A/0000000a.00000002.0000000000000003",
+		"v/c/01/00000001-00000002.0000000000000003",
+		"v/s/03/00000002.0000000000000004",
+		"v/m/00000002.0000000000000003.",
+		"v/m/00000002.0000000000000003.x00000000",
+		"v/m/00000002.0000000000000003.d0",
+		"v/l/00000002.0000000000000003.d",
+		"v/q/00000002.0000000000000003",
+		"v/snapshot/",
+		"v/snapshot/.hidden",
+		"v/snapshot/a/b",
+		"v/snapshot/a b",
+		"v/snapshot/0123456789012345678901234567890123456789012345678901234567890123456789",
+	};
+	struct bucket_key back;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		ck_assert_msg(bucket_key_parse(bad[i], "v", &back) == -EINVAL, "%s", bad[i]);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("bucket_fmt");
+	TCase *tc = tcase_create("bucket_fmt");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, owner_round_trip);
+	tcase_add_test(tc, owner_believes_nothing);
+	tcase_add_test(tc, root_round_trip);
+	tcase_add_test(tc, root_believes_nothing);
+	tcase_add_test(tc, leaf_round_trip);
+	tcase_add_test(tc, leaf_believes_nothing);
+	tcase_add_test(tc, base_round_trip);
+	tcase_add_test(tc, base_believes_nothing);
+	tcase_add_test(tc, volume_round_trip);
+	tcase_add_test(tc, volume_believes_nothing);
+	tcase_add_test(tc, volume_of_another_version);
+	tcase_add_test(tc, keys);
+	tcase_add_test(tc, foreign_keys);
+	suite_add_tcase(suite, tc);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
