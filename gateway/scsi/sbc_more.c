@@ -164,10 +164,11 @@ sbc_compare_write(struct scsi_task *task)
 
 	if (task->state++ > 0)
 		return task->req.status < 0 ? task_fail_io(task) : STEP_GOOD;
+	/* 256 blocks look like none in the CDB: the Data-Out gives them away */
+	if (task->out_room != task->out_len)
+		return task_fail_cdb(task, 13);
 	if (bytes == 0)
 		return STEP_GOOD;
-	if (task->out_room != task->out_len)
-		return task_fail(task, SE_FIELD_IN_IU);
 	lay_out(task, bytes, bytes, second);
 	for (unsigned i = 0; i < n; i++) {
 		list[i] = task->pages[i];

@@ -261,7 +261,7 @@ void scsi_decode_pages(const struct scsi_task *task, const struct scsi_lu *lu, s
 /* -- limits that VPD B0h tells and decoders hold ------------------------- */
 
 #define SCSI_MAX_TRANSFER VOLUME_MAX_IO
-#define SCSI_MAX_WRITE_SAME (1ull << 30)
+#define SCSI_MAX_WRITE_SAME VOLUME_MAX_IO
 #define SCSI_MAX_UNMAP_DESCRIPTORS 255u
 #define SCSI_OPTIMAL_TRANSFER (1u << 20)
 #define SCSI_PIECE (1u << 20) /* of a long command: one volume request */

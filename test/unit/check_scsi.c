@@ -395,6 +395,11 @@ START_TEST(large_transfers)
 	cdb[0] = 0x8a;
 	expect_sense(cdb, 0, S_CDB);
 	ck_assert_uint_eq(cmd.task.out_len, 0);
+	/* WRITE SAME as far as VPD B0h says */
+	expect_good(CDB(0x93, [12] = 0x80), 512, 0);
+	expect_sense(CDB(0x93, [12] = 0x80, [13] = 1), 512, S_CDB);
+	expect_sense(CDB(0x93), 512, S_CDB); /* to the end is too far */
+	expect_good(CDB(0x93, [8] = 0x80), 512, 0);
 }
 END_TEST
 
@@ -425,8 +430,9 @@ START_TEST(less_data_out_than_asked)
 	expect_sense(CDB(0x2e, 0x02, [8] = 1), 200, S_IU);
 	/* what compares or repeats takes all or nothing */
 	expect_sense(CDB(0x2f, 0x02, [8] = 2), 512, S_IU);
-	expect_sense(CDB(0x89, [13] = 1), 512, S_IU);
-	expect_sense(CDB(0x89, [13] = 1), 2048, S_IU);
+	expect_sense(CDB(0x89, [13] = 1), 512, S_CDB);
+	expect_sense(CDB(0x89, [13] = 1), 2048, S_CDB);
+	expect_sense(CDB(0x89), 2048, S_CDB);
 	expect_sense(CDB(0x41, [8] = 2), 256, S_IU);
 	expect_sense(CDB(0x41, [8] = 2), 1024, S_IU);
 	expect_sense(CDB(0x8b, [13] = 2), 512, S_IU);
@@ -782,7 +788,7 @@ START_TEST(capacity_and_limits)
 	ck_assert_uint_eq(get_be32(in_buf + 8), (16u << 20) / 512);
 	ck_assert_uint_eq(get_be32(in_buf + 24), 255);
 	ck_assert_uint_eq(get_be32(in_buf + 28), (1u << 20) / 512);
-	ck_assert_uint_eq(get_be64(in_buf + 36), (1u << 30) / 512);
+	ck_assert_uint_eq(get_be64(in_buf + 36), (16u << 20) / 512);
 	expect_good(CDB(0x12, 1, 0xb1, 0, 64), 0, 64);
 	ck_assert_uint_eq(get_be16(in_buf + 4), 1);
 	expect_good(CDB(0x12, 1, 0xb2, 0, 64), 0, 64);
