@@ -36,6 +36,7 @@ struct simfs {
 	uint64_t generation; /* bumped by a power cut: older files are stale */
 	uint64_t files_open;
 	uint64_t space;
+	uint32_t sector;
 	bool off;
 	uint64_t mutations, cut_at;
 	uint64_t counts[SIMFS_OP_COUNT];
@@ -284,7 +285,7 @@ check_io(const struct simfile *f, const struct iovec *iov, int niov, uint64_t of
 		low |= iov[i].iov_len | (uintptr_t)iov[i].iov_base;
 	}
 	*ret_n = n;
-	return f->file.direct && low % SIM_SECTOR ? -EINVAL : 0;
+	return f->file.direct && low % f->fs->sector ? -EINVAL : 0;
 }
 
 static int64_t
@@ -697,7 +698,7 @@ static const struct vfs_ops sim_ops = {
 /* ---- the power ---- */
 
 static void
-inode_cut(struct siminode *ino, uint64_t *seed)
+inode_cut(struct siminode *ino, uint32_t sector, uint64_t *seed)
 {
 	for (const struct simchange *c = ino->changes; c; c = c->next) {
 		unsigned fate = sim_random(seed) % 3;
@@ -710,7 +711,7 @@ inode_cut(struct siminode *ino, uint64_t *seed)
 		if (fate == 0)
 			simimage_apply(&ino->disk, c);
 		else if (fate == 1)
-			simimage_tear(&ino->disk, c, seed);
+			simimage_tear(&ino->disk, c, sector, seed);
 		if (fate && sim_random(seed) % 2)
 			ino->disk.size = max_of(ino->disk.size, c->offset + c->length);
 	}
@@ -730,7 +731,7 @@ simfs_power_cut(struct simfs *fs, uint64_t seed)
 	pthread_mutex_lock(&fs->lock);
 	simtree_power_cut(&fs->tree, &seed);
 	for (struct siminode *ino = fs->tree.inodes; ino; ino = ino->next)
-		inode_cut(ino, &seed);
+		inode_cut(ino, fs->sector, &seed);
 	fs->generation++;
 	fs->off = false;
 	fs->cut_at = 0;
@@ -796,6 +797,14 @@ simfs_set_space(struct simfs *fs, uint64_t bytes)
 	pthread_mutex_unlock(&fs->lock);
 }
 
+void
+simfs_set_sector(struct simfs *fs, uint32_t bytes)
+{
+	pthread_mutex_lock(&fs->lock);
+	fs->sector = bytes;
+	pthread_mutex_unlock(&fs->lock);
+}
+
 uint64_t
 simfs_used(struct simfs *fs)
 {
@@ -825,6 +834,7 @@ simfs_new(void)
 	pthread_mutex_init(&fs->lock, NULL);
 	pthread_cond_init(&fs->unlocked, NULL);
 	fs->space = UINT64_MAX;
+	fs->sector = 512;
 	simtree_init(&fs->tree);
 	return fs;
 }

@@ -4,7 +4,7 @@
  * wholly in memory, that keeps what was synced and nothing else for sure.
  *
  * What a power cut does (simfs_power_cut):
- *   - every unsynced data write of a file is kept, dropped or torn (any subset of its 512-byte sectors), each
+ *   - every unsynced data write of a file is kept, dropped or torn (any subset of its sectors), each
  *     independently; unsynced truncates and fallocates are kept or dropped; a file may have grown although its
  *     new bytes were lost (they read as zeroes);
  *   - every unsynced name (create, link, unlink, mkdir, rmdir) is kept or dropped, each independently;
@@ -73,6 +73,8 @@ uint64_t simfs_mutations(struct simfs *fs);
 
 /** Room for data in bytes, what is there included; 4 KiB granular.  UINT64_MAX = no limit, the default. */
 void simfs_set_space(struct simfs *fs, uint64_t bytes);
+/** What the disk writes as a whole: 512 (the default) or 4096 bytes.  Direct I/O must be aligned to it. */
+void simfs_set_sector(struct simfs *fs, uint32_t bytes);
 /** Bytes that files occupy. */
 uint64_t simfs_used(struct simfs *fs);
 

@@ -190,12 +190,12 @@ simimage_apply(struct simimage *im, const struct simchange *c)
 }
 
 void
-simimage_tear(struct simimage *im, const struct simchange *c, uint64_t *seed)
+simimage_tear(struct simimage *im, const struct simchange *c, uint32_t sector, uint64_t *seed)
 {
 	uint64_t end = c->offset + c->length;
 
 	for (uint64_t at = c->offset; at < end;) {
-		uint64_t stop = min_of(align_down(at, SIM_SECTOR) + SIM_SECTOR, end);
+		uint64_t stop = min_of(align_down(at, sector) + sector, end);
 
 		if (sim_random(seed) & 1)
 			simimage_write(im, c->data + (at - c->offset), stop - at, at);

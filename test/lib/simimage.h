@@ -13,7 +13,6 @@
 #include <stdint.h>
 
 #define SIM_BLOCK 4096u
-#define SIM_SECTOR 512u
 
 struct simblock;
 
@@ -42,8 +41,8 @@ void simimage_read(const struct simimage *im, uint8_t *p, uint64_t n, uint64_t o
 bool simimage_allocated(const struct simimage *im, uint64_t block);
 bool simimage_has_data(const struct simimage *im, uint64_t block);
 void simimage_apply(struct simimage *im, const struct simchange *change);
-/** Of a write: any subset of its sectors. */
-void simimage_tear(struct simimage *im, const struct simchange *change, uint64_t *seed);
+/** Of a write: any subset of its sectors of that size. */
+void simimage_tear(struct simimage *im, const struct simchange *change, uint32_t sector, uint64_t *seed);
 void simimage_copy(struct simimage *to, const struct simimage *from);
 void simimage_clear(struct simimage *im);
 

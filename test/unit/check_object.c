@@ -1009,8 +1009,9 @@ coarse_fstat(struct vfs_file *file, struct vfs_stat *ret)
 
 START_TEST(test_coarse_times)
 {
-	struct vfs_ops coarse = *simfs_vfs(fs)->ops;
+	static struct vfs_ops coarse;
 
+	coarse = *simfs_vfs(fs)->ops;
 	coarse.fstat = coarse_fstat;
 	simfs_vfs(fs)->ops = &coarse;
 	expect_words("dir:/x", true, -ENOTSUP, "too coarsely");

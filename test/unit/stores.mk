@@ -3,11 +3,13 @@ check_PROGRAMS += \
 	test/unit/check_simfs \
 	test/unit/check_object \
 	test/unit/check_ram \
+	test/unit/check_raw \
 	$(NULL)
 TESTS += \
 	test/unit/check_simfs \
 	test/unit/check_object \
 	test/unit/check_ram \
+	test/unit/check_raw \
 	$(NULL)
 test_unit_check_simfs_SOURCES = test/unit/check_simfs.c
 test_unit_check_simfs_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -18,3 +20,6 @@ test_unit_check_object_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
 test_unit_check_ram_SOURCES = test/unit/check_ram.c
 test_unit_check_ram_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_ram_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
+test_unit_check_raw_SOURCES = test/unit/check_raw.c
+test_unit_check_raw_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_raw_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
