@@ -445,7 +445,6 @@ start_portals(struct serve *serve, struct errinfo *info)
 		(void)pthread_mutex_lock(&daemon->lock);
 		memcpy(daemon->bound[daemon->nbound++], bound, sizeof(bound));
 		(void)pthread_mutex_unlock(&daemon->lock);
-		log_info("iSCSI portal: %s", bound);
 	}
 	if (!daemon->config.nlisten)
 		log_warn("\"listen\" is empty: no iSCSI portal");

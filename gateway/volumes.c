@@ -12,6 +12,7 @@
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/log.h"
 #include "common/util.h"
@@ -174,6 +175,24 @@ open_volume(struct daemon *daemon, struct daemon_volume *volume, struct errinfo 
 	return 0;
 }
 
+/* A store directory is never made up: it may be a mount that is not there yet. */
+static int
+check_directory(const struct config_volume *conf, struct errinfo *info)
+{
+	const char *dir = conf->store + 4;
+	struct stat st;
+
+	if (strncmp(conf->store, "dir:", 4) != 0)
+		return 0;
+	if (stat(dir, &st) < 0)
+		return err_set(info, -errno, "the store directory %s: %s%s", dir, err_text(-errno),
+			       errno == ENOENT ? "; make it first: mkdir -p, or mount what belongs there"
+					       : "");
+	if (!S_ISDIR(st.st_mode))
+		return err_set(info, -ENOTDIR, "the store %s is not a directory", dir);
+	return 0;
+}
+
 static int
 create_missing(struct daemon *daemon, struct daemon_volume *volume, struct errinfo *info)
 {
@@ -181,10 +200,25 @@ create_missing(struct daemon *daemon, struct daemon_volume *volume, struct errin
 	int r = spec_of(daemon, volume, &spec);
 
 	if (!r)
+		r = check_directory(&volume->conf, info);
+	if (!r)
 		r = volume_create(&spec, volume->loop, daemon->arena, info);
 	if (!r)
 		log_info("volume %s: created in %s", volume->conf.name, volume->conf.store);
 	return r == -EEXIST ? 0 : r;
+}
+
+/* Stores begin their words with "volume NAME in STORE: "; so does whoever shows them. */
+static const char *
+plain_words(const char *name, const char *text)
+{
+	size_t len = strlen(name);
+	const char *words;
+
+	if (strncmp(text, "volume ", 7) != 0 || strncmp(text + 7, name, len) != 0)
+		return text;
+	words = strstr(text, ": ");
+	return words ? words + 2 : text;
 }
 
 static void
@@ -201,7 +235,7 @@ open_one(struct daemon *daemon, struct daemon_volume *volume)
 	if (!r)
 		r = open_volume(daemon, volume, &info);
 	if (r) {
-		volume_failed(daemon, volume, r, info.text);
+		volume_failed(daemon, volume, r, plain_words(volume->conf.name, info.text));
 		log_error("volume %s: %s", volume->conf.name, volume->why);
 		return;
 	}
@@ -376,6 +410,8 @@ make_volume(struct daemon *daemon, struct daemon_volume *volume, bool existing, 
 	struct volume_spec spec;
 	int r = spec_of(daemon, volume, &spec);
 
+	if (!r)
+		r = check_directory(&volume->conf, info);
 	if (r)
 		return r;
 	if (!existing) {

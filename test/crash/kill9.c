@@ -167,9 +167,13 @@ static void
 prepare(void)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	char store[256];
 
 	if (!mkdtemp(dir))
 		finish(1, "%s: %s", dir, strerror(errno));
+	snprintf(store, sizeof(store), "%s/store", dir);
+	if (mkdir(store, 0700))
+		finish(1, "%s: %s", store, strerror(errno));
 	port = free_port();
 	/* Small journal and window: commits, recycled segments and back-pressure all happen under the load.
 	 */

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Bad configurations are refused with file, line and column, by `config check` and by `serve`.
+set -euo pipefail
 . "${srcdir:-.}/test/system/lib.sh"
 
 # bad WORDS: the file that stands there is refused by both

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What the surroundings may have in store at start: ports, sockets, directories that are taken, missing or read-only.
+set -euo pipefail
 . "${srcdir:-.}/test/system/lib.sh"
 command -v jq >/dev/null || skip "jq is missing: apt-get install jq"
 
@@ -88,7 +89,7 @@ echo x >"$work/busy/file"
 sed -i 's|"threads": 2|"threads": 2, "mount": {"path": "'"$work"'/busy"}|' "$config"
 start_daemon
 ctl status --json | jq -e '.mount.mounted == false and (.mount.error | contains("busy"))' >/dev/null || fail "a busy mount point"
-grep -q "ERROR.*$work/busy" "$work/daemon.log" || fail "no word about the mount point in the log"
+grep -q "error.*$work/busy" "$work/daemon.log" || fail "no word about the mount point in the log"
 stop_daemon
 timeout -k 5 60 "$lungate" serve --config "$config" --strict >"$work/out" 2>&1 && fail "--strict started without its mount"
 says "$work/busy"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Start, ready, status, log level, stop; what a service manager hears.
+set -euo pipefail
 . "${srcdir:-.}/test/system/lib.sh"
 
 write_config '"volumes": [{"name": "r", "store": "ram:", "size": "16M"}],
