@@ -13,17 +13,21 @@ url=$1
 exceptions=$2
 shift 2
 limit=${TEST_TIMEOUT:-30}
+# Every test begins with a look for reservations that others left; without PERSISTENT RESERVE IN the suite says so
+# each time.  That is no skip of the test itself, but where reservations are what is tested.
+setup='PERSISTENT RESERVE IN is not implemented'
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 
-judge() { # the captured output of one test -> PASS, FAIL, SKIPPED, TIMEOUT
+judge() { # exit status and name of a test, its output in $out -> PASS, FAIL, SKIPPED, TIMEOUT
+	case $2 in Prin* | Prout*) setup='^$' ;; esac
 	if [ "$1" -eq 124 ] || [ "$1" -eq 137 ]; then
 		echo TIMEOUT
 	elif ! grep -q '^Run Summary:' "$out"; then
 		echo FAIL
 	elif ! awk '$1 == "tests" && $3 >= 1 && $5 == 0 { ok = 1 } END { exit !ok }' "$out"; then
 		echo FAIL
-	elif grep -q '\[SKIPPED\]' "$out"; then
+	elif grep '\[SKIPPED\]' "$out" | grep -qv "$setup"; then
 		echo SKIPPED
 	else
 		echo PASS
@@ -46,7 +50,7 @@ for test in $(iscsi-test-cu -l 2>/dev/null | sed -n 's/^ALL\.\([^.]*\.[^.]*\)$/\
 	wanted "$test" "$@" || continue
 	rc=0
 	timeout -k 5 "$limit" iscsi-test-cu -d -S -t "ALL.$test" "$url" >"$out" 2>&1 || rc=$?
-	result=$(judge $rc)
+	result=$(judge $rc "$test")
 	line=$(grep -E "^$test[[:space:]]" "$exceptions" || true)
 	expected=$(echo "$line" | awk '{ print $2 }')
 	if [ "$result" = PASS ] && [ -z "$line" ]; then

@@ -42,11 +42,11 @@ make_image() {
 	local mib=640 tree=$work/tree
 	mkdir -p "$tree"
 	# Real files of every size; about 500 MB of them, and the rest of the image stays a hole.
-	find /usr/bin /usr/lib /usr/share -xdev -type f -size -8M -printf '%s %p\n' 2>/dev/null |
-		awk -v max=$((520 * 1024 * 1024)) '{ sum += $1 + 2048; if (sum > max) exit; print $2 }' >"$work/list"
-	tar -C / -cf - --files-from="$work/list" 2>/dev/null | tar -C "$tree" -xf -
+	find /usr/bin /usr/lib /usr/share -xdev -type f -size -8M -printf '%s\t%p\n' 2>/dev/null |
+		awk -F'\t' -v max=$((520 * 1024 * 1024)) '{ sum += $1 + 2048 } sum <= max { print $2 }' >"$work/list"
+	tar -C / --ignore-failed-read -cf - --files-from="$work/list" 2>/dev/null | tar -C "$tree" -xf -
 	[ "$(du -sm "$tree" | cut -f1)" -ge 300 ] || skip "this machine's /usr is too small to fill an image"
-	mkfs.ext4 -q -F -d "$tree" "$1" ${mib}M
+	mkfs.ext4 -q -F -d "$tree" "$1" ${mib}M >/dev/null 2>&1
 	rm -rf "$tree"
 }
 
