@@ -367,7 +367,6 @@ mount_now(struct daemon *daemon, struct errinfo *info)
 	(void)pthread_mutex_lock(&daemon->lock);
 	daemon->mount = mount;
 	(void)pthread_mutex_unlock(&daemon->lock);
-	log_info("mount: %s", daemon->config.mount.path);
 	return 0;
 }
 
