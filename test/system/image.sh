@@ -8,14 +8,7 @@
 #
 # LUNGATE_TEST_IMAGE names an image to use (raw); otherwise one is made:
 # ext4, filled from this machine's /usr, with holes where the file system has none.
-set -euo pipefail
-here=${srcdir:-$(dirname "$0")/../..}
-builddir=${builddir:-.}
-lungate=$builddir/lungate
-skip() { echo "SKIP: $*"; exit 77; }
-fail() { echo "FAIL: $*"; tail -n 40 "$work/daemon.log" 2>/dev/null; exit 1; }
-
-[ -x "$lungate" ] || skip "$lungate is not built"
+. "$(dirname "$0")/lib.sh"
 [ "$(id -u)" = 0 ] || skip "loop devices and mounts need root"
 [ -c /dev/fuse ] || skip "no /dev/fuse here"
 for tool in qemu-img qemu-io mkfs.ext4 losetup fstrim e2fsck fusermount3 cmp; do
@@ -24,19 +17,12 @@ done
 qemu-img --help | grep -q iscsi || [ -e /usr/lib/x86_64-linux-gnu/qemu/block-iscsi.so ] ||
 	skip "qemu-img cannot speak iSCSI: apt-get install qemu-block-extra"
 
-work=$(mktemp -d /tmp/lungate-image-XXXXXX)
-view=$work/view loop='' pid=''
-cleanup() {
-	mountpoint -q "$work/fs" 2>/dev/null && umount "$work/fs" || true
+view=$work/view loop=''
+cleanup_more() {
+	umount -l "$work/fs" 2>/dev/null || true
 	[ -z "$loop" ] || losetup -d "$loop" || true
-	if [ -n "$pid" ]; then
-		kill -TERM "$pid" 2>/dev/null || true
-		wait "$pid" 2>/dev/null || true
-	fi
-	mountpoint -q "$view" 2>/dev/null && fusermount3 -uz "$view" || true
-	rm -rf "$work"
+	umount -l "$view" 2>/dev/null || true
 }
-trap cleanup EXIT
 
 make_image() {
 	local mib=640 tree=$work/tree
@@ -50,23 +36,6 @@ make_image() {
 	rm -rf "$tree"
 }
 
-start() {
-	"$lungate" serve --config "$work/lungate.json" --create-missing >>"$work/daemon.log" 2>&1 &
-	pid=$!
-	for _ in $(seq 300); do
-		[ -e "$view/volumes/disk0/image" ] && return 0
-		kill -0 $pid 2>/dev/null || fail "the daemon ended"
-		sleep 0.1
-	done
-	fail "the mount did not appear"
-}
-
-stop() {
-	kill -TERM $pid
-	wait $pid || fail "the daemon's stop failed"
-	pid=''
-}
-
 image=${LUNGATE_TEST_IMAGE:-}
 if [ -z "$image" ]; then
 	image=$work/source.img
@@ -75,16 +44,12 @@ fi
 bytes=$(stat -c %s "$image")
 [ "$bytes" -ge 500000000 ] || fail "$image has only $bytes bytes"
 size=$(((bytes + 0x3fffff) / 0x400000 * 0x400000))
-port=$((20000 + RANDOM % 20000))
-cat >"$work/lungate.json" <<JSON
-{"listen": ["127.0.0.1:$port"], "control": "$work/control.sock", "state_dir": "$work/state",
- "mount": {"path": "$view"}, "memory": "128M",
- "volumes": [{"name": "disk0", "store": "dir:$work/store", "size": $size}],
- "targets": [{"name": "iqn.2026-11.net.lungate:image", "luns": [{"lun": 0, "volume": "disk0"}]}]}
-JSON
+write_config "\"mount\": {\"path\": \"$view\"},
+  \"volumes\": [{\"name\": \"disk0\", \"store\": \"dir:$work/store\", \"size\": $size}],
+  \"targets\": [{\"name\": \"$iqn\", \"luns\": [{\"lun\": 0, \"volume\": \"disk0\"}]}]"
 mkdir "$work/store" "$work/fs"
-start
-url=iscsi://127.0.0.1:$port/iqn.2026-11.net.lungate:image/0
+start_daemon --create-missing
+url=iscsi://$portal/$iqn/0
 
 echo "-- copy in over iSCSI ($bytes bytes)"
 qemu-img convert -n -f raw -O raw "$image" "$url"
@@ -113,8 +78,9 @@ echo "   $holes of $((size / 4194304)) chunks absent"
 [ "$holes" -gt 0 ] || [ -n "${LUNGATE_TEST_IMAGE:-}" ] || fail "an image with holes left none in the map"
 
 echo "-- restart: the store alone has it all"
-stop
-start
+stop_daemon
+start_daemon
+url=iscsi://$portal/$iqn/0
 qemu-img compare -f raw -F raw "$image" "$url"
 
 echo "-- a file system on image through a loop device"
@@ -142,5 +108,5 @@ qemu-img convert -f raw -O raw "$url" "$work/copy.img"
 mount -o loop,ro "$work/copy.img" "$work/fs"
 (cd "$work/fs/files" && sha256sum --quiet -c "$work/sums")
 umount "$work/fs"
-stop
+stop_daemon
 echo "PASS"

@@ -4,3 +4,7 @@ EXTRA_DIST += test/system/lib.sh
 DAEMON_SYSTEM_TESTS = test/system/serve.sh test/system/config.sh test/system/changes.sh test/system/refusals.sh
 TESTS += $(DAEMON_SYSTEM_TESTS)
 EXTRA_DIST += $(DAEMON_SYSTEM_TESTS)
+
+IMAGE_SYSTEM_TESTS = test/system/image.sh test/system/enospc.sh
+TESTS += $(IMAGE_SYSTEM_TESTS)
+EXTRA_DIST += $(IMAGE_SYSTEM_TESTS)
