@@ -160,7 +160,7 @@ sbc_compare_write(struct scsi_task *task)
 {
 	uint64_t offset = task_offset(task), bytes = task_bytes(task);
 	unsigned n = volume_pages(offset, bytes), wire = task->npages;
-	struct page **second = task->pages + wire, **list = task->pages + wire + n;
+	struct page **second, **list;
 
 	if (task->state++ > 0)
 		return task->req.status < 0 ? task_fail_io(task) : STEP_GOOD;
@@ -169,6 +169,8 @@ sbc_compare_write(struct scsi_task *task)
 		return task_fail_cdb(task, 13);
 	if (bytes == 0)
 		return STEP_GOOD;
+	second = task->pages + wire;
+	list = second + n;
 	lay_out(task, bytes, bytes, second);
 	for (unsigned i = 0; i < n; i++) {
 		list[i] = task->pages[i];

@@ -5,6 +5,7 @@
 # A target is: a word in FUZZ_TARGETS, its four lines below, corpus/fuzz_NAME/.
 FUZZ_TARGETS = \
 	test/fuzz/fuzz_bucket \
+	test/fuzz/fuzz_cdb \
 	test/fuzz/fuzz_journal \
 	$(NULL)
 
@@ -29,3 +30,8 @@ test_fuzz_fuzz_journal_SOURCES = test/fuzz/fuzz_journal.c $(FUZZ_MAIN) test/lib/
 test_fuzz_fuzz_journal_CFLAGS = $(FUZZ_CFLAGS_ALL)
 test_fuzz_fuzz_journal_LDFLAGS = $(FUZZ_LDFLAGS_ALL)
 test_fuzz_fuzz_journal_LDADD = libtestsim.a $(STORES_LIBS)
+
+test_fuzz_fuzz_cdb_SOURCES = test/fuzz/fuzz_cdb.c $(FUZZ_MAIN) test/lib/scsirig.c test/lib/scsirig.h
+test_fuzz_fuzz_cdb_CFLAGS = $(FUZZ_CFLAGS_ALL)
+test_fuzz_fuzz_cdb_LDFLAGS = $(FUZZ_LDFLAGS_ALL)
+test_fuzz_fuzz_cdb_LDADD = libgateway.a $(COMMON_LIBS)

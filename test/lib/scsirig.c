@@ -191,6 +191,40 @@ disk_wait_held(struct disk *disk, unsigned n)
 	pthread_mutex_unlock(&disk->lock);
 }
 
+struct let_go {
+	struct disk *disk;
+	enum vol_op op;
+};
+
+static int
+disk_let_go_op(void *arg)
+{
+	struct let_go *let_go = arg;
+	struct disk *disk = let_go->disk;
+
+	for (struct vol_req **p = &disk->queue; *p;) {
+		struct vol_req *req = *p;
+
+		if (req->op != let_go->op) {
+			p = &req->next;
+			continue;
+		}
+		*p = req->next;
+		disk->held--;
+		disk_finish(disk, req);
+		p = &disk->queue;
+	}
+	return 0;
+}
+
+void
+disk_release_op(struct disk *disk, enum vol_op op)
+{
+	struct let_go let_go = {disk, op};
+
+	(void)loop_call(disk->vol.loop, disk_let_go_op, &let_go);
+}
+
 void
 disk_release(struct disk *disk)
 {

@@ -56,6 +56,8 @@ void disk_free(struct disk *disk);
 void disk_hold(struct disk *disk, enum vol_op op);
 /** Until n are held. */
 void disk_wait_held(struct disk *disk, unsigned n);
+/** Let go those of one kind; what comes is held as before. */
+void disk_release_op(struct disk *disk, enum vol_op op);
 /** Let them go, hold no more. */
 void disk_release(struct disk *disk);
 

@@ -242,6 +242,32 @@ START_TEST(orwrite_is_alone)
 }
 END_TEST
 
+START_TEST(orwrite_waits_for_heads)
+{
+	struct cmd before, or, head;
+
+	start_ready(_i);
+	disk_hold(rig.disk, VOL_WRITE);
+	begin(&before, 0, WRITE1(1), SCSI_ATTR_SIMPLE);
+	disk_wait_held(rig.disk, 1);
+	begin(& or, 0, CDB(0x8b, [13] = 1), SCSI_ATTR_SIMPLE);
+	rig_settle(&rig);
+	disk_hold(rig.disk, VOL_FLUSH);
+	begin(&head, 1, CDB(0x35), SCSI_ATTR_HEAD);
+	disk_wait_held(rig.disk, 2);
+	disk_release_op(rig.disk, VOL_WRITE);
+	cmd_wait(&before);
+	rig_settle(&rig);
+	/* the oldest now, but not alone */
+	ck_assert(!cmd_is_done(& or));
+	ck_assert_uint_eq(rig.disk->seen[VOL_READ], 0);
+	disk_release(rig.disk);
+	cmd_wait(&head);
+	cmd_wait(& or);
+	rig_fini(&rig);
+}
+END_TEST
+
 /* -- reservations -------------------------------------------------------- */
 
 START_TEST(reserve6)
@@ -558,6 +584,30 @@ START_TEST(unmap_waits_for_tasks)
 }
 END_TEST
 
+START_TEST(another_unit_at_the_lun)
+{
+	struct disk *other;
+	struct cmd started;
+
+	start_ready(_i);
+	other = disk_new("other", &(struct rig_options){.block_size = 4096}, rig.home, rig.arena);
+	cmd_init(&started, &rig, 0, WRITE1(2), 16);
+	started.task.out_room = 512;
+	started.out = out_buf;
+	started.stop_after_start = true;
+	cmd_begin(&started);
+	ck_assert_int_eq(scsi_target_unmap(rig.target, 0), 0);
+	ck_assert_int_eq(scsi_target_map(rig.target, 0, &other->vol, NULL), 0);
+	cmd_run(&started);
+	cmd_wait(&started);
+	ck_assert_uint_eq(cmd_sense(&started), 0x052500);
+	ck_assert_uint_eq(other->seen[VOL_WRITE], 0);
+	ck_assert_int_eq(scsi_target_unmap(rig.target, 0), 0);
+	disk_free(other);
+	rig_fini(&rig);
+}
+END_TEST
+
 struct leaving {
 	struct loop_msg msg;
 	_Atomic bool done;
@@ -701,6 +751,7 @@ main(void)
 		ordered_waits_and_holds,
 		ordered_runs_alone,
 		orwrite_is_alone,
+		orwrite_waits_for_heads,
 		reserve6,
 		abort_task,
 		aborted_commands_go_no_further,
@@ -710,6 +761,7 @@ main(void)
 		resets,
 		several_wait_for_one,
 		unmap_waits_for_tasks,
+		another_unit_at_the_lun,
 		nexus_free_waits_for_its_tasks,
 		one_unit_in_two_targets,
 	};
