@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-check_PROGRAMS += test/unit/check_scsi_table test/unit/check_sense test/unit/check_scsi test/unit/check_scsi_set
-TESTS += test/unit/check_scsi_table test/unit/check_sense test/unit/check_scsi test/unit/check_scsi_set
+check_PROGRAMS += test/unit/check_scsi_table test/unit/check_sense test/unit/check_scsi test/unit/check_scsi_unit \
+	test/unit/check_scsi_set
+TESTS += test/unit/check_scsi_table test/unit/check_sense test/unit/check_scsi test/unit/check_scsi_unit \
+	test/unit/check_scsi_set
 SCSI_TEST_LIBS = libgateway.a $(COMMON_LIBS) $(CHECK_LIBS)
 test_unit_check_scsi_table_SOURCES = test/unit/check_scsi_table.c
 test_unit_check_scsi_table_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -8,9 +10,12 @@ test_unit_check_scsi_table_LDADD = $(SCSI_TEST_LIBS)
 test_unit_check_sense_SOURCES = test/unit/check_sense.c
 test_unit_check_sense_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_sense_LDADD = $(SCSI_TEST_LIBS)
-test_unit_check_scsi_SOURCES = test/unit/check_scsi.c test/lib/scsirig.c test/lib/scsirig.h
+test_unit_check_scsi_SOURCES = test/unit/check_scsi.c test/unit/scsi_run.h test/lib/scsirig.c test/lib/scsirig.h
 test_unit_check_scsi_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_scsi_LDADD = $(SCSI_TEST_LIBS)
 test_unit_check_scsi_set_SOURCES = test/unit/check_scsi_set.c test/lib/scsirig.c test/lib/scsirig.h
 test_unit_check_scsi_set_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_scsi_set_LDADD = $(SCSI_TEST_LIBS)
+test_unit_check_scsi_unit_SOURCES = test/unit/check_scsi_unit.c test/unit/scsi_run.h test/lib/scsirig.c test/lib/scsirig.h
+test_unit_check_scsi_unit_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_scsi_unit_LDADD = $(SCSI_TEST_LIBS)
