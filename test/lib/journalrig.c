@@ -243,10 +243,25 @@ append_done(struct journal_append *append)
 static int
 append_call(void *arg)
 {
-	struct rig_append *a = arg;
-
-	journal_append(a->rig->j, &a->append);
+	for (struct rig_append *a = arg; a; a = a->next)
+		journal_append(a->rig->j, &a->append);
 	return 0;
+}
+
+void
+rig_hold(struct rig *rig)
+{
+	rig->hold = true;
+	rig->held = NULL;
+}
+
+void
+rig_go(struct rig *rig)
+{
+	rig->hold = false;
+	if (rig->held)
+		loop_call(rig->loop, append_call, rig->held);
+	rig->held = NULL;
 }
 
 static void
@@ -269,7 +284,10 @@ submit(struct rig *rig, struct rig_append *a)
 	pthread_mutex_lock(&rig->mutex);
 	rig->outstanding++;
 	pthread_mutex_unlock(&rig->mutex);
-	loop_call(rig->loop, append_call, a);
+	if (!rig->hold)
+		loop_call(rig->loop, append_call, a);
+	else if (!rig->held)
+		rig->held = a;
 }
 
 static void
@@ -280,6 +298,18 @@ make_write(struct rig *rig, struct journal_entry *e, uint64_t page, uint64_t *se
 	assert(rc == 0);
 	fill(e->data->data, seed);
 	e->crc = crc32c(0, e->data->data, PAGE_SIZE_BYTES);
+}
+
+void
+rig_writes(struct rig *rig, unsigned n, uint64_t *seed)
+{
+	struct rig_append *a = calloc(1, sizeof(*a) + n * sizeof(a->entries[0]));
+
+	assert(a);
+	a->n = n;
+	for (unsigned i = 0; i < n; i++)
+		make_write(rig, &a->entries[i], i, seed);
+	submit(rig, a);
 }
 
 void

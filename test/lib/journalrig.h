@@ -50,6 +50,8 @@ struct rig {
 	size_t nmust, room_must;
 	/* this life's appends */
 	struct rig_append *appends, **tail;
+	struct rig_append *held; /* the first that is not handed over yet */
+	bool hold;
 	/* what the last open handed out */
 	struct rig_entry *got;
 	size_t ngot, room_got;
@@ -80,6 +82,11 @@ void rig_forget(struct rig *rig);
 void rig_append(struct rig *rig, uint64_t *seed, unsigned max_entries);
 /** One WRITE of `page`. */
 void rig_write(struct rig *rig, uint64_t page, uint64_t *seed);
+/** n WRITEs as one append. */
+void rig_writes(struct rig *rig, unsigned n, uint64_t *seed);
+/** Appends between these two are handed over in one turn of the loop: one batch, as far as it holds them. */
+void rig_hold(struct rig *rig);
+void rig_go(struct rig *rig);
 /** Until every append of this life has completed. */
 void rig_wait(struct rig *rig);
 /** ... and no spare segment is being written through either: the disk is quiet but for marks. */

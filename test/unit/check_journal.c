@@ -189,6 +189,26 @@ START_TEST(segments_are_recycled)
 }
 END_TEST
 
+START_TEST(a_segment_is_kept_until_all_of_it_is_released)
+{
+	fill_up(0);
+	uint64_t used = rig_used(&rig), last = rig.last_acked_seq;
+	unsigned freed = 0;
+
+	for (uint64_t seq = 1; seq < last && freed < 2; seq++) {
+		rig_release(&rig, seq);
+		if (rig_used(&rig) == used)
+			continue;
+		/* write over what was freed: nothing past seq may be among it */
+		freed++;
+		fill_up(0);
+		reopen();
+		used = rig_used(&rig);
+	}
+	ck_assert_uint_eq(freed, 2);
+}
+END_TEST
+
 START_TEST(room_is_a_promise)
 {
 	/* the dearest appends there are, one by one, as long as there is room */
@@ -271,6 +291,33 @@ START_TEST(a_failed_sync_of_the_first_batch)
 		reopen();
 		rig_close(&rig, false);
 	}
+}
+END_TEST
+
+START_TEST(a_cut_tail_never_comes_back)
+{
+	/* two records in one write that failed: the first is torn, the second whole */
+	rig_write(&rig, 1, &seed);
+	rig_wait_quiet(&rig);
+	simfs_fail_next(fs, SIMFS_FSYNC, -EIO, 0);
+	rig_hold(&rig);
+	rig_writes(&rig, 130, &seed);
+	rig_writes(&rig, 130, &seed);
+	rig_go(&rig);
+	rig_wait(&rig);
+	ck_assert_uint_eq(rig.acked, 1);
+	rig_close(&rig, false);
+	flip(SEGMENT0, 50 * 4096);
+	reopen();
+	ck_assert_uint_eq(rig.ngot, 1);
+	ck_assert_uint_ge(rig.recovery.torn_bytes, 262 * 4096);
+	/* one that is as long, in its place: the second stands behind it as if it followed */
+	rig_writes(&rig, 130, &seed);
+	rig_wait(&rig);
+	ck_assert_uint_eq(rig.acked, 2);
+	rig_close(&rig, false);
+	ck_assert_int_eq(rig_open(&rig, false, rig.uuid), 0);
+	ck_assert_uint_eq(rig.ngot, 131);
 }
 END_TEST
 
@@ -554,10 +601,12 @@ main(void)
 	tcase_add_test(tc, covered_entries_are_skipped);
 	tcase_add_test(tc, largest_append_fits_a_record);
 	tcase_add_test(tc, segments_are_recycled);
+	tcase_add_test(tc, a_segment_is_kept_until_all_of_it_is_released);
 	tcase_add_test(tc, room_is_a_promise);
 	tcase_add_test(tc, failed_write_is_final);
 	tcase_add_test(tc, failed_sync_is_final_and_what_it_left_is_never_trusted);
 	tcase_add_test(tc, a_failed_sync_of_the_first_batch);
+	tcase_add_test(tc, a_cut_tail_never_comes_back);
 	tcase_add_test(tc, whose_journal_it_is);
 	tcase_add_test(tc, an_old_root_is_refused);
 	tcase_add_test(tc, create_spares_a_used_journal);
