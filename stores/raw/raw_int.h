@@ -49,7 +49,7 @@ struct raw_op {
 	unsigned nown;
 
 	uint64_t cursor;   /* of a clear, or of the search for a bad block */
-	unsigned method;   /* of a clear */
+	unsigned method;   /* of the clear that is out */
 	struct raw_disk disk[2];
 	struct iovec edge_iov[2];
 	struct iovec *iov;

@@ -321,16 +321,17 @@ sync_done(struct disk_req *req)
 {
 	struct raw *raw = container_of(req, struct raw, sync);
 	struct raw_list answered = raw->syncing;
+	int status = req->status;
 
 	raw->syncing = (struct raw_list){0};
-	if (req->status)
-		poison(raw, req->status);
+	if (status)
+		poison(raw, status);
 	raw->sync_out = false;
 	/* those that came meanwhile need the next one */
-	if (raw->sync_waiting.first && !req->status)
+	if (raw->sync_waiting.first && !status)
 		sync_start(raw);
 	sync_answer(&answered, atomic_load(&raw->vol.health));
-	if (req->status)
+	if (status)
 		sync_answer(&raw->sync_waiting, LG_EPOISONED);
 	if (raw->closing)
 		raw_try_close(raw);
@@ -590,16 +591,15 @@ static const enum clear_method clear_methods[VOL_OP_COUNT][3] = {
 	[VOL_ZERO] = {CLEAR_ZERO_RANGE, CLEAR_PUNCH, CLEAR_WRITE},
 };
 
+/* the first that was not refused yet */
 static enum clear_method
-clear_method(struct raw_op *op)
+clear_method(const struct raw_op *op)
 {
-	for (;; op->method++) {
-		enum clear_method m = clear_methods[op->req->op][op->method];
+	const enum clear_method *m = clear_methods[op->req->op];
 
-		if (!(m == CLEAR_PUNCH && op->raw->no_punch) &&
-		    !(m == CLEAR_ZERO_RANGE && op->raw->no_zero_range))
-			return m;
-	}
+	while ((*m == CLEAR_PUNCH && op->raw->no_punch) || (*m == CLEAR_ZERO_RANGE && op->raw->no_zero_range))
+		m++;
+	return *m;
 }
 
 static void clear_next(struct raw_op *op);
@@ -618,13 +618,10 @@ clear_written(struct raw_op *op)
 static void
 clear_punched(struct raw_op *op)
 {
-	enum clear_method m = clear_method(op);
-
 	if (op->status == -EOPNOTSUPP || op->status == -ENOSYS || op->status == -EINVAL ||
 	    op->status == -ENODEV) {
-		*(m == CLEAR_PUNCH ? &op->raw->no_punch : &op->raw->no_zero_range) = true;
+		*(op->method == CLEAR_PUNCH ? &op->raw->no_punch : &op->raw->no_zero_range) = true;
 		op->status = 0;
-		op->method++;
 		clear_next(op);
 		return;
 	}
@@ -648,6 +645,7 @@ clear_next(struct raw_op *op)
 	} else {
 		op->from = at;
 		op->end = align_down(end, unit);
+		op->method = m;
 		op->go = clear_punched;
 		disk(op, 0, m == CLEAR_PUNCH ? DISK_PUNCH : DISK_ZERO, at, op->end - at, NULL, 0);
 	}

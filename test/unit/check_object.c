@@ -360,7 +360,7 @@ compare_etags(const void *a, const void *b)
 /* same size, inodes reused, far more PUTs than the clock ticks: every etag is new nevertheless */
 START_TEST(test_etags)
 {
-	enum { N = 400 };
+	enum { N = 150 };
 	char(*etags)[OBJECT_ETAG_MAX] = calloc(N, OBJECT_ETAG_MAX);
 
 	open_kind(_i);
@@ -482,7 +482,7 @@ START_TEST(test_list)
 	static const char *const afters[] = {NULL,   "",      "a",      "a/",  "a0",
 					     "a/a/", "a/zzz", "b/B/_f", "zzz", "A"};
 	static const size_t maxes[] = {1, 3, 7, 1000};
-	enum { N = 250 };
+	enum { N = 150 };
 	char *keys[N];
 	size_t n = make_keys(keys, N);
 
@@ -594,7 +594,7 @@ churn(void *arg)
 	const char *keys[] = {key};
 
 	(void)snprintf(key, sizeof(key), "x/y/z/k%d", id);
-	for (int i = 0; i < 100; i++) {
+	for (int i = 0; i < 40; i++) {
 		ck_assert_int_eq(put_on(loops[id % LOOPS], key, "1", 1, i & 1, NULL, NULL), 0);
 		expect(key, "1");
 		ck_assert_int_eq(delete_keys(keys, 1), 0);
@@ -712,7 +712,7 @@ race_main(char **argv)
 
 START_TEST(test_processes)
 {
-	enum { N = 60 };
+	enum { N = 40 };
 	char self[] = "/proc/self/exe", text[32] = "", n[8];
 	char *argv[] = {self, (char[]){"--race"}, url, (char[]){"1"}, n, NULL};
 	posix_spawn_file_actions_t actions;
@@ -829,7 +829,7 @@ crash_everywhere(const struct crash_case *c, const struct vfs_ops *lie)
 	bool done = false;
 
 	for (uint64_t n = 1; !done; n++)
-		for (uint64_t seed = 0; seed < 8; seed++)
+		for (uint64_t seed = 0; seed < 4; seed++)
 			broken += !crash_once(c, n, seed * 1000 + n, lie, &done);
 	for (uint64_t seed = 0; seed < 16; seed++)
 		broken += !crash_once(c, 0, seed, lie, &done);
@@ -1091,13 +1091,16 @@ END_TEST
 int
 main(int argc, char **argv)
 {
-	Suite *s = suite_create("object");
-	TCase *tc = tcase_create("contract"), *dir = tcase_create("dir");
+	Suite *s;
+	TCase *tc, *dir;
 	SRunner *sr;
 	int failed;
 
 	if (argc == 5 && !strcmp(argv[1], "--race"))
 		return race_main(argv);
+	s = suite_create("object");
+	tc = tcase_create("contract");
+	dir = tcase_create("dir");
 	sr = srunner_create(s);
 	suite_add_tcase(s, tc);
 	suite_add_tcase(s, dir);
