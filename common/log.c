@@ -12,7 +12,7 @@
 
 #include "common/util.h"
 
-enum log_level log_threshold = LOG_LEVEL_INFO;
+_Atomic int log_threshold = LOG_LEVEL_INFO;
 
 static const struct {
 	const char *name;
@@ -31,7 +31,7 @@ log_set_level(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(levels); i++) {
 		if (strcmp(levels[i].name, name) == 0) {
-			log_threshold = (enum log_level)i;
+			log_threshold = (int)i;
 			return 0;
 		}
 	}

@@ -9,11 +9,13 @@
 #ifndef LUNGATE_COMMON_LOG_H
 #define LUNGATE_COMMON_LOG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
-extern enum log_level log_threshold;
+/** Lines above it are not written.  May change while threads log. */
+extern _Atomic int log_threshold;
 
 /** Parse "error", "warn", "info", "debug"; 0 or -EINVAL. */
 int log_set_level(const char *name);
@@ -30,7 +32,7 @@ bool log_ratelimit(_Atomic unsigned long long *state, unsigned interval_ms);
 
 #define log_at(level, ...)                                                     \
 	do {                                                                   \
-		if ((level) <= log_threshold)                                  \
+		if ((int)(level) <= atomic_load_explicit(&log_threshold, memory_order_relaxed)) \
 			log_write((level), __VA_ARGS__);                       \
 	} while (0)
 #define log_error(...) log_at(LOG_LEVEL_ERROR, __VA_ARGS__)

@@ -78,7 +78,7 @@ reload(struct serve *serve)
 		log_error("SIGHUP: nothing was changed: %s", info.text);
 		return;
 	}
-	log_threshold = (enum log_level)config.log_level;
+	log_threshold = config.log_level;
 	log_write(LOG_LEVEL_INFO,
 		  "SIGHUP: log level read from %s; everything else of the file is read at start",
 		  serve->daemon.config_path);
@@ -209,7 +209,7 @@ load_config(struct serve *serve, struct errinfo *info)
 	r = config_load(daemon->config_path, &daemon->config, NULL, info);
 	if (r)
 		return r;
-	log_threshold = (enum log_level)daemon->config.log_level;
+	log_threshold = daemon->config.log_level;
 	if (options->log_level)
 		(void)log_set_level(options->log_level); /* checked by the command line's table */
 	r = override_listen(&daemon->config, options);
