@@ -315,7 +315,9 @@ START_TEST(a_cut_tail_never_comes_back)
 	rig_writes(&rig, 130, &seed);
 	rig_wait(&rig);
 	ck_assert_uint_eq(rig.acked, 2);
+	simfs_power_off(fs); /* no closing mark, which would stand just there */
 	rig_close(&rig, false);
+	simfs_power_cut(fs, 3);
 	ck_assert_int_eq(rig_open(&rig, false, rig.uuid), 0);
 	ck_assert_uint_eq(rig.ngot, 131);
 }
