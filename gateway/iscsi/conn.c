@@ -77,7 +77,7 @@ conn_free(struct conn *conn)
 	}
 	if (conn->target)
 		target_unref(server, conn->target);
-	text_fini(conn);
+	text_request_fini(conn);
 	rx_fini(&conn->rx);
 	command_pool_fini(conn);
 	conn->magic = 0;

@@ -261,7 +261,7 @@ void login_phase_moved(struct conn *conn);
 
 /* -- text.c, nop.c, tmf.c, logout.c, async.c -- */
 void text_request(struct conn *conn, struct command *cmd);
-void text_fini(struct conn *conn);
+void text_request_fini(struct conn *conn);
 void nop_out(struct conn *conn, struct command *cmd);
 /** Answer to a NOP-In of ours. */
 void nop_answered(struct conn *conn, uint32_t ttt);

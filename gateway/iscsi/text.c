@@ -18,7 +18,7 @@
 #define TEXT_OUT_MAX (4u << 20) /* all targets with all portals: bounded by the configuration */
 
 void
-text_fini(struct conn *conn)
+text_request_fini(struct conn *conn)
 {
 	textbuf_fini(&conn->text_in);
 	textbuf_fini(&conn->text_out);
