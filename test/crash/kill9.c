@@ -215,7 +215,8 @@ spawn(void)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(fd, 1);
 		dup2(fd, 2);
-		execl(daemon_path, daemon_path, "serve", "--config", config, "--create-missing", (char *)NULL);
+		execl(daemon_path, daemon_path, "serve", "--config", config, "--create-missing",
+		      (char *)NULL);
 		_exit(127);
 	}
 }
@@ -480,6 +481,7 @@ static unsigned
 verify_block(unsigned lun, uint32_t lba, const unsigned char *p)
 {
 	struct block *b = &model[lun][lba];
+	static unsigned shown;
 
 	for (unsigned i = 0; i < b->n; i++) {
 		if (holds(p, lun, lba, &b->since[i])) {
@@ -489,9 +491,10 @@ verify_block(unsigned lun, uint32_t lba, const unsigned char *p)
 			return 0;
 		}
 	}
-	printf("LUN %u LBA %u: promised version %u (%s), sent up to %u; found %s\n", lun, lba,
-	       b->since[0].number, b->since[0].kind == KIND_ZERO ? "zeroes" : "data",
-	       b->since[b->n - 1].number, describe(p));
+	if (++shown <= 10)
+		printf("LUN %u LBA %u: promised version %u (%s), sent up to %u; found %s\n", lun, lba,
+		       b->since[0].number, b->since[0].kind == KIND_ZERO ? "zeroes" : "data",
+		       b->since[b->n - 1].number, describe(p));
 	b->n = 1;
 	b->busy = false;
 	return 1;
@@ -573,6 +576,7 @@ main(int argc, char **argv)
 		finish(1, "%u blocks broke a promise", broken);
 	printf("%u kills, %u operations and %u flushes answered, every promise held\n", cycles, answered,
 	       flushes);
+	fflush(stdout);
 	execlp("rm", "rm", "-rf", dir, NULL);
 	return 1;
 }
