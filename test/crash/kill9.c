@@ -102,6 +102,9 @@ finish(int code, const char *fmt, ...)
 	printf("\n");
 	if (code == 1)
 		printf("kept for a look: %s\n", dir);
+	fflush(stdout);
+	if (code == 0)
+		execlp("rm", "rm", "-rf", dir, (char *)NULL);
 	exit(code);
 }
 
@@ -574,9 +577,6 @@ main(int argc, char **argv)
 		       broken ? "the loss was noticed: %u blocks" : "the loss was NOT noticed", broken);
 	if (broken)
 		finish(1, "%u blocks broke a promise", broken);
-	printf("%u kills, %u operations and %u flushes answered, every promise held\n", cycles, answered,
+	finish(0, "%u kills, %u operations and %u flushes answered, every promise held", cycles, answered,
 	       flushes);
-	fflush(stdout);
-	execlp("rm", "rm", "-rf", dir, NULL);
-	return 1;
 }
