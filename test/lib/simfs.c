@@ -156,15 +156,18 @@ static void
 file_sync(struct siminode *ino, bool data_only)
 {
 	struct simchange *c, *next;
+	bool behind_doomed = false;
 
 	ino->tail = &ino->changes;
 	for (c = ino->changes; c; c = next) {
 		next = c->next;
-		if (!c->doomed) {
+		behind_doomed |= c->doomed;
+		if (!behind_doomed) {
 			simimage_apply(&ino->disk, c);
 			free(c);
 			continue;
 		}
+		c->synced = !c->doomed;
 		*ino->tail = c;
 		ino->tail = &c->next;
 	}
@@ -350,7 +353,7 @@ sim_fsync(struct vfs_file *file, bool data_only)
 		file_sync(f->inode, data_only);
 	else if (rc && f->generation == f->fs->generation)
 		for (struct simchange *c = f->inode->changes; c; c = c->next)
-			c->doomed = true;
+			c->doomed = !c->synced;
 	return (int)leave(f->fs, rc);
 }
 
@@ -703,6 +706,10 @@ inode_cut(struct siminode *ino, uint32_t sector, uint64_t *seed)
 	for (const struct simchange *c = ino->changes; c; c = c->next) {
 		unsigned fate = sim_random(seed) % 3;
 
+		if (c->synced) {
+			simimage_apply(&ino->disk, c);
+			continue;
+		}
 		if (c->kind != SIMCHANGE_WRITE) {
 			if (fate)
 				simimage_apply(&ino->disk, c);

@@ -31,6 +31,7 @@ struct simchange {
 	struct simchange *next;
 	enum simchange_kind kind;
 	bool doomed; /* a failed fsync passed over it: no later one covers it */
+	bool synced; /* durable, but still listed: one before it is doomed, and must not be laid over it at a power cut */
 	int mode;    /* of fallocate */
 	uint64_t offset, length;
 	uint8_t data[];
