@@ -69,8 +69,8 @@ static const struct {
 	const char *prefix;
 	const struct kind *kind;
 } kinds[] = {
-	{"dir:", &chunked}, {"mem:", &chunked}, {"file:", &raw},  {"block:", &raw},
-	{"/dev/", &raw},    {"ram:", &ram},     {"null:", &null},
+	{"s3://", &chunked}, {"dir:", &chunked}, {"mem:", &chunked}, {"file:", &raw},
+	{"block:", &raw},    {"/dev/", &raw},    {"ram:", &ram},     {"null:", &null},
 };
 
 static int
@@ -83,7 +83,7 @@ find_kind(const struct volume_spec *spec, const struct kind **ret, struct errinf
 		}
 	return err_set(
 		info, LG_ECONFIG,
-		"volume %s: store \"%s\" is of no known kind; use dir:/path (objects in a directory), file:/path "
+		"volume %s: store \"%s\" is of no known kind; use s3://bucket/prefix, dir:/path (objects in a directory), file:/path "
 		"(an image file), /dev/... (a block device), ram: or null:",
 		spec->name, spec->store);
 }

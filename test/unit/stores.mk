@@ -2,19 +2,21 @@
 check_PROGRAMS += \
 	test/unit/check_simfs \
 	test/unit/check_object \
+	test/unit/check_dirstore \
 	test/unit/check_ram \
 	test/unit/check_raw \
 	$(NULL)
 TESTS += \
 	test/unit/check_simfs \
 	test/unit/check_object \
+	test/unit/check_dirstore \
 	test/unit/check_ram \
 	test/unit/check_raw \
 	$(NULL)
 test_unit_check_simfs_SOURCES = test/unit/check_simfs.c
 test_unit_check_simfs_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_simfs_LDADD = libtestsim.a $(COMMON_LIBS) $(CHECK_LIBS)
-test_unit_check_object_SOURCES = test/unit/check_object.c
+test_unit_check_object_SOURCES = test/unit/check_object.c test/unit/objectrig.c test/unit/objectrig.h
 test_unit_check_object_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_object_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
 test_unit_check_ram_SOURCES = test/unit/check_ram.c
@@ -23,3 +25,6 @@ test_unit_check_ram_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
 test_unit_check_raw_SOURCES = test/unit/check_raw.c
 test_unit_check_raw_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_raw_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
+test_unit_check_dirstore_SOURCES = test/unit/check_dirstore.c test/unit/objectrig.c test/unit/objectrig.h
+test_unit_check_dirstore_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_dirstore_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
