@@ -83,8 +83,8 @@ find_kind(const struct volume_spec *spec, const struct kind **ret, struct errinf
 		}
 	return err_set(
 		info, LG_ECONFIG,
-		"volume %s: store \"%s\" is of no known kind; use s3://bucket/prefix, dir:/path (objects in a directory), file:/path "
-		"(an image file), /dev/... (a block device), ram: or null:",
+		"volume %s: store \"%s\" is of no known kind; use s3://bucket/prefix or dir:/path (objects), "
+		"file:/path (an image file), /dev/... (a block device), ram: or null:",
 		spec->name, spec->store);
 }
 
