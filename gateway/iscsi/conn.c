@@ -160,7 +160,7 @@ conn_update_poll(struct conn *conn)
 		(void)uv_poll_stop(&conn->poll);
 }
 
-static void move_on(struct conn *conn);
+static bool move_on(struct conn *conn);
 
 static void
 on_turn(struct loop_msg *msg)
@@ -170,7 +170,7 @@ on_turn(struct loop_msg *msg)
 	conn->turn_queued = false;
 	if (conn->state == CONN_MOVING) {
 		/* what is queued goes out from there */
-		move_on(conn);
+		(void)move_on(conn); /* either way it is not ours any more */
 		return;
 	}
 	if (conn->state == CONN_FULL && conn->parkq.head)
@@ -216,11 +216,12 @@ on_timer(struct loop_timer *timer)
 {
 	struct conn *conn = container_of(timer, struct conn, timer);
 
-	loop_timer_start(timer, tick_ms(conn->server));
-	if (conn->state == CONN_DRAIN && loop_now_ms(conn->loop) - conn->drain_ms >= DRAIN_MS)
+	if (conn->state == CONN_DRAIN) {
 		conn_close(conn, conn->reason);
-	else
-		conn_tick(conn);
+		return;
+	}
+	loop_timer_start(timer, tick_ms(conn->server));
+	conn_tick(conn);
 }
 
 /* Poll and timer on the loop where the connection now is. */
@@ -308,14 +309,15 @@ on_arrival(struct loop_msg *msg)
 	login_phase_moved(conn);
 }
 
-/* Nothing on this loop refers to it any more: off it goes. */
-static void
+/* When nothing on this loop refers to it any more, off it goes: true, and the pointer is another loop's. */
+static bool
 move_on(struct conn *conn)
 {
 	if (conn->state != CONN_MOVING || conn->poll_open || conn->turn_queued)
-		return;
+		return false;
 	conn->move_msg.fn = on_arrival;
 	loop_post(conn->move_to->loop, &conn->move_msg);
+	return true;
 }
 
 static void
@@ -324,8 +326,8 @@ on_poll_closed(uv_handle_t *handle)
 	struct conn *conn = container_of(handle, struct conn, poll);
 
 	conn->poll_open = false;
-	move_on(conn);
-	maybe_free(conn);
+	if (!move_on(conn))
+		maybe_free(conn);
 }
 
 void
@@ -510,7 +512,7 @@ conn_drain(struct conn *conn, enum close_reason reason)
 		return;
 	conn->reason = reason;
 	conn->state = CONN_DRAIN;
-	conn->drain_ms = loop_now_ms(conn->loop);
+	loop_timer_start(&conn->timer, DRAIN_MS);
 	conn_queue_turn(conn);
 }
 

@@ -151,7 +151,6 @@ struct conn {
 	uint32_t nop_ttt;
 	bool logout_asked;
 	bool lingering;                  /* CONN_DRAIN: our side is shut down, the end of his is awaited */
-	uint64_t drain_ms;
 	struct command *logout_cmd;
 
 	counter_t pdus_in, pdus_out, bytes_in, bytes_out, commands;
