@@ -812,6 +812,10 @@ journal_replay(struct journal *j, const struct journal_params *params, const uin
 			   .recovery = recovery,
 			   .tail = &r.head};
 
+	uint8_t expect[UUID_LEN];
+
+	if (expect_uuid) /* it may well be recovery->uuid */
+		memcpy(expect, expect_uuid, UUID_LEN);
 	*recovery = (struct journal_recovery){0};
 	*ret_lost = false;
 	int rc = journal_slots_list(j, info);
@@ -820,7 +824,7 @@ journal_replay(struct journal *j, const struct journal_params *params, const uin
 	     posix_memalign((void **)&r.window, JOURNAL_PAGE, (size_t)WINDOW_PAGES * JOURNAL_PAGE) != 0))
 		rc = err_set(info, -ENOMEM, "no memory");
 	if (!rc)
-		rc = replay_run(&r, expect_uuid);
+		rc = replay_run(&r, expect_uuid ? expect : NULL);
 	*ret_lost = r.missing;
 	while (r.head) {
 		struct unproven *next = r.head->next;
