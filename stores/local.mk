@@ -3,6 +3,7 @@ noinst_LIBRARIES += libstores.a
 libstores_a_SOURCES = \
 	stores/stores.c stores/stores.h \
 	stores/object/object.c stores/object/object.h stores/object/store.h \
+	stores/object/probe.c \
 	stores/object/dir.c \
 	stores/object/mem.c \
 	stores/raw/plain.c stores/raw/raw.h \
@@ -13,4 +14,5 @@ libstores_a_SOURCES = \
 	stores/raw/raw_lock.c \
 	stores/raw/raw_admin.c \
 	$(NULL)
+include stores/object/s3/local.mk
 include stores/chunked/local.mk

@@ -3,8 +3,9 @@
 
 AM_TESTS_ENVIRONMENT = \
 	srcdir='$(abs_top_srcdir)' builddir='$(abs_top_builddir)' CC='$(CC)' SANITIZER='$(SAN_CFLAGS)' FAILPOINTS='$(enable_failpoints)' \
+	CURL_CFLAGS='$(CURL_CFLAGS)' XML_CFLAGS='$(XML_CFLAGS)' \
 	FUSE_CFLAGS='$(FUSE_CFLAGS)' UV_CFLAGS='$(UV_CFLAGS)' JANSSON_CFLAGS='$(JANSSON_CFLAGS)' \
-	export srcdir builddir CC SANITIZER FAILPOINTS FUSE_CFLAGS UV_CFLAGS JANSSON_CFLAGS; \
+	export srcdir builddir CC SANITIZER FAILPOINTS FUSE_CFLAGS UV_CFLAGS JANSSON_CFLAGS CURL_CFLAGS XML_CFLAGS; \
 	$(SANITIZER_ENVIRONMENT)
 
 # Leaks count, the first finding ends the run, and threads that a fork would lose stay.
@@ -16,6 +17,7 @@ SANITIZER_ENVIRONMENT = \
 if HAVE_CHECK
 include test/unit/common.mk
 include test/unit/stores.mk
+include test/unit/s3.mk
 include test/unit/chunked.mk
 include test/unit/scsi.mk
 include test/unit/iscsi.mk

@@ -72,8 +72,10 @@ object_iov_bytes(const struct iovec *iov, int niov)
 static int
 check_put(const struct object_req *req)
 {
-	if (req->niov < 0 || (req->if_absent && req->if_match))
+	if (req->niov < 0 || (req->if_absent && req->if_match) || (req->copy_from && req->niov))
 		return -EINVAL;
+	if (req->copy_from && !req->store->ops->copies)
+		return -EOPNOTSUPP;
 	if (req->if_match &&
 	    (!req->if_match[0] || strnlen(req->if_match, OBJECT_ETAG_MAX) == OBJECT_ETAG_MAX))
 		return -EINVAL;
@@ -278,6 +280,7 @@ static const struct {
 } kinds[] = {
 	{"dir:", false, dir_store_open},
 	{"mem:", false, mem_store_open},
+	{"s3://", false, s3_store_open},
 	{"/", true, dir_store_open},
 };
 
@@ -294,7 +297,8 @@ object_store_open(const char *url, struct vfs *vfs, bool create, struct object_s
 	}
 	return err_set(
 		info, LG_ECONFIG,
-		"object store \"%s\": not a known kind; use \"dir:/path\" (a directory) or \"mem:\" (for tests)",
+		"object store \"%s\": not a known kind; use \"s3://bucket/prefix?endpoint=...\", \"dir:/path\" (a directory) or "
+		"\"mem:\" (for tests)",
 		url);
 }
 

@@ -13,9 +13,14 @@
  *            length 0: the whole object, at most the iov's room (-EFBIG when it is larger).
  *   HEAD     size and etag.
  *   DELETE   up to 1,000 keys; a missing key is no error.  Not atomic as a whole.
+ *            After done(0) they stay gone over power loss (dir, s3).
  *   LIST     up to max_keys keys with the prefix, in byte order, after start_after.
  *
- * etag is opaque, non-empty, and changes with every PUT.
+ * etag is opaque, non-empty, and changes with every PUT (s3: with every other body, since servers make it from the
+ * content: who compares and swaps puts a nonce into it).
+ *
+ * dir: one object cannot be the directory of another (PUT a/b beside a: -ENOTDIR; a beside a/b: -EISDIR); a part of a key
+ * longer than 255 bytes is -ENAMETOOLONG.  mem:NAME is one store for all in this process, until it ends.
  *
  * Memory: key, etag and buffers are the caller's and stay untouched until done.
  * Threads: object_submit() on any loop; done runs on that loop, never before object_submit() returns.
@@ -56,6 +61,8 @@ struct object_req {
 	int niov;
 	bool if_absent;              /* PUT */
 	const char *if_match;        /* PUT; NULL = unconditional */
+	const char *copy_from;       /* PUT: instead of a body, what the store itself copies: for s3 "/BUCKET/KEY"; NULL = no.
+					-EOPNOTSUPP where the store cannot */
 	uint64_t offset, length;     /* GET */
 	const char *const *keys;     /* DELETE */
 	size_t nkeys;
@@ -87,12 +94,17 @@ struct object_ops {
 	const char *kind;            /* "dir", "mem", "s3" */
 	void (*submit)(struct object_req *req);
 	void (*free)(struct object_store *store);
+	bool copies;                 /* knows copy_from */
 };
+
+/** Are its conditional PUTs real and atomic?  What a probe found; stores of our own are. */
+enum object_fence { OBJECT_FENCED, OBJECT_UNFENCED, OBJECT_FENCE_UNKNOWN };
 
 /** Common part, embedded first by implementations. */
 struct object_store {
 	const struct object_ops *ops;
 	char url[512];               /* for people; no secrets */
+	_Atomic int fence;           /* enum object_fence */
 	struct object_stats stats;
 };
 
@@ -105,9 +117,28 @@ void object_entries_free(struct object_entry *entries, size_t n);
 bool object_key_valid(const char *key);
 void object_store_free(struct object_store *store);
 
-/** url: "dir:/path", an absolute path, "mem:"; (s3:// is a later room's).  vfs NULL = the real one; for dir
+/** url: "dir:/path", an absolute path, "s3://bucket/prefix?endpoint=..." (stores/object/s3/url.h), "mem:".  vfs NULL = the real one; for dir
  *  the directory must exist unless create.  May block: not on a loop. */
 int object_store_open(const char *url, struct vfs *vfs, bool create, struct object_store **ret, struct errinfo *info);
+
+/** What a probe saw. */
+struct object_probe {
+	bool creates;            /* if_absent makes a missing object ... */
+	bool refuses_existing;   /* ... and no other */
+	bool updates;            /* if_match with the right etag replaces ... */
+	bool refuses_stale;      /* ... with an old one does not ... */
+	bool refuses_missing;    /* ... nor makes a missing object */
+	bool reads_ranges;
+	unsigned races, bad_races; /* of 16 conditional PUTs at once; those without exactly one winner */
+	enum object_fence fence;
+	uint64_t put_ns, get_ns; /* one small request */
+	char text[256];          /* the verdict in words */
+};
+/** Try the store's conditions on scratch objects below "lungate-probe/", which are removed again.  races: rounds of 16 creates
+ *  and 16 updates at once (0 = the short form).  Sets the store's fence.  0 when a verdict was reached, whatever
+ *  it is; else why there is none.  Blocks: not on a loop. */
+int object_store_probe(struct object_store *store, struct loop *loop, unsigned races, struct object_probe *ret,
+		       struct errinfo *info);
 
 /** For threads that may block (create, check, tests): submit on `loop` and wait.  Not on a loop. */
 int object_call(struct loop *loop, struct object_req *req);

@@ -14,6 +14,7 @@ typedef int object_open_fn(const char *rest, struct vfs *vfs, bool create, struc
 			   struct errinfo *info);
 object_open_fn dir_store_open;
 object_open_fn mem_store_open;
+object_open_fn s3_store_open;
 
 /** What a GET asks for, given the object's size: the bytes [*ret_offset, *ret_offset + *ret_length) of it go to
  *  the beginning of iov.  0, -ENODATA, -EFBIG. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/util.h"
 
@@ -16,7 +17,7 @@ struct loop *rig_loops[RIG_LOOPS];
 struct object_store *rig_store;
 struct simfs *rig_fs;
 char rig_folder[64];
-char rig_url[128];
+char rig_url[512];
 
 /* ---- fixture ---- */
 
@@ -43,6 +44,15 @@ rig_stop_loops(void)
 		loop_free(rig_loops[i]);
 }
 
+int
+rig_kinds(void)
+{
+	if (getenv("LUNGATE_S3_BUCKET") && getenv("LUNGATE_S3_ENDPOINT"))
+		return RIG_KINDS;
+	(void)printf("skipped for s3: LUNGATE_S3_BUCKET and LUNGATE_S3_ENDPOINT are not set\n");
+	return RIG_S3;
+}
+
 void
 rig_open(int kind)
 {
@@ -53,6 +63,10 @@ rig_open(int kind)
 		(void)snprintf(rig_url, sizeof(rig_url), "mem:%u", count++);
 	else if (kind == RIG_DIR)
 		(void)snprintf(rig_url, sizeof(rig_url), "dir:%s/store", rig_folder);
+	else if (kind == RIG_S3)
+		(void)snprintf(rig_url, sizeof(rig_url), "s3://%s/contract/%d-%u?endpoint=%s",
+			       getenv("LUNGATE_S3_BUCKET"), (int)getpid(), count++,
+			       getenv("LUNGATE_S3_ENDPOINT"));
 	else
 		(void)snprintf(rig_url, sizeof(rig_url), "dir:/a/store");
 	ck_assert_msg(!object_store_open(rig_url, kind == RIG_SIM ? simfs_vfs(rig_fs) : NULL, true,
@@ -80,9 +94,28 @@ remove_folder(void)
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 }
 
+/* what a bucket holds outlives the test, unlike the others */
+static void
+remove_objects(void)
+{
+	struct object_req req;
+	const char *keys[1000];
+
+	do {
+		if (rig_list("", NULL, 1000, &req))
+			return;
+		for (size_t i = 0; i < req.nentries; i++)
+			keys[i] = req.entries[i].key;
+		(void)rig_delete(keys, req.nentries);
+		object_entries_free(req.entries, req.nentries);
+	} while (req.truncated);
+}
+
 void
 rig_teardown(void)
 {
+	if (rig_store && !strcmp(rig_store->ops->kind, "s3"))
+		remove_objects();
 	object_store_free(rig_store);
 	rig_store = NULL;
 	rig_stop_loops();

@@ -12,15 +12,18 @@
 
 #define RIG_LOOPS 4
 
-/** mem; dir in a folder below /tmp; dir on the simulated disk. */
-enum rig_kind { RIG_MEM, RIG_DIR, RIG_SIM, RIG_KINDS };
+/** mem; dir in a folder below /tmp; dir on the simulated disk; the bucket that LUNGATE_S3_BUCKET and
+ *  LUNGATE_S3_ENDPOINT name, with the usual AWS_ variables. */
+enum rig_kind { RIG_MEM, RIG_DIR, RIG_SIM, RIG_S3, RIG_KINDS };
 
 extern struct loop *rig_loops[RIG_LOOPS];
 extern struct object_store *rig_store;
 extern struct simfs *rig_fs;
 extern char rig_folder[64];
-extern char rig_url[128];
+extern char rig_url[512];
 
+/** Kinds that are there to be tested: without RIG_S3 when no bucket is named. */
+int rig_kinds(void);
 void rig_setup(void);
 void rig_teardown(void);
 int rig_start_loops(void);
