@@ -13,7 +13,8 @@ size_mib=512
 work=$(mktemp -d) ram=$(mktemp -d /dev/shm/lungate-bench-XXXXXX)
 pids=()
 cleanup() {
-	for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+	# tgtd ignores SIGTERM while it has targets
+	for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
 	wait 2>/dev/null || true
 	rm -rf "$work" "$ram"
 }
