@@ -7,6 +7,9 @@ FUZZ_TARGETS = \
 	test/fuzz/fuzz_bucket \
 	test/fuzz/fuzz_cdb \
 	test/fuzz/fuzz_journal \
+	test/fuzz/fuzz_login \
+	test/fuzz/fuzz_pdu \
+	test/fuzz/fuzz_session \
 	$(NULL)
 
 check_PROGRAMS += $(FUZZ_TARGETS)
@@ -35,3 +38,18 @@ test_fuzz_fuzz_cdb_SOURCES = test/fuzz/fuzz_cdb.c $(FUZZ_MAIN) test/lib/scsirig.
 test_fuzz_fuzz_cdb_CFLAGS = $(FUZZ_CFLAGS_ALL)
 test_fuzz_fuzz_cdb_LDFLAGS = $(FUZZ_LDFLAGS_ALL)
 test_fuzz_fuzz_cdb_LDADD = libgateway.a $(COMMON_LIBS)
+
+test_fuzz_fuzz_login_SOURCES = test/fuzz/fuzz_login.c $(FUZZ_MAIN)
+test_fuzz_fuzz_login_CFLAGS = $(FUZZ_CFLAGS_ALL)
+test_fuzz_fuzz_login_LDFLAGS = $(FUZZ_LDFLAGS_ALL)
+test_fuzz_fuzz_login_LDADD = libgateway.a $(COMMON_LIBS)
+
+test_fuzz_fuzz_pdu_SOURCES = test/fuzz/fuzz_pdu.c $(FUZZ_MAIN)
+test_fuzz_fuzz_pdu_CFLAGS = $(FUZZ_CFLAGS_ALL)
+test_fuzz_fuzz_pdu_LDFLAGS = $(FUZZ_LDFLAGS_ALL)
+test_fuzz_fuzz_pdu_LDADD = libgateway.a $(COMMON_LIBS)
+
+test_fuzz_fuzz_session_SOURCES = test/fuzz/fuzz_session.c $(FUZZ_MAIN) test/lib/rawiscsi.c test/lib/rawiscsi.h test/lib/scsirig.c test/lib/scsirig.h
+test_fuzz_fuzz_session_CFLAGS = $(FUZZ_CFLAGS_ALL)
+test_fuzz_fuzz_session_LDFLAGS = $(FUZZ_LDFLAGS_ALL)
+test_fuzz_fuzz_session_LDADD = libgateway.a $(COMMON_LIBS)
