@@ -1,2 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-EXTRA_DIST += contrib/lungate.service contrib/lungate.bash contrib/prometheus.md
+EXTRA_DIST += contrib/lungate.service contrib/prometheus.md
+
+bashcompletiondir = $(datadir)/bash-completion/completions
+dist_bashcompletion_DATA = contrib/bash-completion/lungate
