@@ -96,6 +96,49 @@ volumes_locked(const struct daemon *daemon)
 	return array;
 }
 
+/* What only the engine knows, such as a store that is full: it serves on, from the journal, but somebody
+ * should look. */
+static void
+add_degraded(json_t *row, const json_t *described)
+{
+	const json_t *degraded = json_object_get(described, "degraded");
+	const char *what, *code, *why;
+
+	if (!json_is_object(degraded) ||
+	    strcmp(json_string_value(json_object_get(row, "state")), "online") != 0)
+		return;
+	what = json_string_value(json_object_get(degraded, "what"));
+	code = json_string_value(json_object_get(degraded, "error"));
+	why = json_string_value(json_object_get(degraded, "why"));
+	json_object_set_new(row, "state", json_string("degraded"));
+	json_object_set_new(row, "error",
+			    json_pack("{s:s, s:o}", "code", code ? code : "?", "text",
+				      json_sprintf("%s: %s", what ? what : "the store", why ? why : "?")));
+}
+
+/* Outside the lock: it asks the volumes' loops. */
+static void
+add_all_degraded(struct daemon *daemon, json_t *rows)
+{
+	json_t *row, *described;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+	{
+		struct volume *vol = daemon->registry
+					     ? registry_get(daemon->registry,
+							    json_string_value(json_object_get(row, "name")))
+					     : NULL;
+
+		if (!vol)
+			continue;
+		described = volume_describe(vol);
+		add_degraded(row, described);
+		json_decref(described);
+		volume_unref(vol);
+	}
+}
+
 json_t *
 inspect_volumes(struct daemon *daemon)
 {
@@ -104,6 +147,7 @@ inspect_volumes(struct daemon *daemon)
 	(void)pthread_mutex_lock(&daemon->lock);
 	array = volumes_locked(daemon);
 	(void)pthread_mutex_unlock(&daemon->lock);
+	add_all_degraded(daemon, array);
 	return array;
 }
 
@@ -124,6 +168,7 @@ inspect_volume(struct daemon *daemon, const char *name)
 	if (!vol)
 		return object;
 	more = volume_describe(vol);
+	add_degraded(object, more);
 	json_object_update_missing(object, more);
 	json_decref(more);
 	json_object_set_new(object, "stats", volume_stats(vol));
@@ -234,7 +279,7 @@ memory_json(const struct daemon *daemon)
 json_t *
 inspect_status(struct daemon *daemon)
 {
-	json_t *status = json_object(), *listen = json_array(), *targets;
+	json_t *status = json_object(), *listen = json_array(), *targets, *volumes;
 	int phase = atomic_load(&daemon->phase);
 	char id[UUID_TEXT];
 
@@ -261,14 +306,16 @@ inspect_status(struct daemon *daemon)
 	json_object_set_new(status, "doing",
 			    daemon->doing ? json_sprintf("%s %s", daemon->doing, daemon->doing_what)
 					  : json_null());
-	json_object_set_new(status, "volumes", volumes_locked(daemon));
+	volumes = volumes_locked(daemon);
 	targets = targets_locked(daemon);
 	(void)pthread_mutex_unlock(&daemon->lock);
 	if (phase == DAEMON_RUNNING) {
+		add_all_degraded(daemon, volumes);
 		add_session_counts(daemon, targets);
 		json_object_set_new(status, "sessions",
 				    json_integer((json_int_t)iscsi_session_count(daemon->iscsi, NULL)));
 	}
+	json_object_set_new(status, "volumes", volumes);
 	json_object_set_new(status, "targets", targets);
 	return status;
 }

@@ -164,19 +164,43 @@ static const struct family families[] = {
 	{"lungate_volume_latency_seconds", "summary", "From submission to completion.", volume_latency, 0},
 };
 
-/* Types of what comes as JSON; a name that is not here is `untyped`. */
+/* Types of what comes as JSON, by the beginning of the name; a name that is not here is `untyped`. */
 static const struct {
-	const char *name, *type, *help;
+	const char *prefix, *type, *help;
 } known[] = {
 	{"lungate_iscsi_connections", "gauge", "Connections now."},
-	{"lungate_iscsi_sessions", "gauge", "Sessions now."},
+	{"lungate_iscsi_sessions", "gauge", "Sessions now, discovery included."},
 	{"lungate_iscsi_logins", "counter", "Logins that reached the full feature phase."},
 	{"lungate_iscsi_login_failures", "counter", "Logins that were refused or broken off."},
 	{"lungate_iscsi_rejects", "counter", "Reject PDUs sent."},
-	{"lungate_iscsi_pdus_in", "counter", "PDUs received."},
-	{"lungate_iscsi_pdus_out", "counter", "PDUs sent."},
-	{"lungate_iscsi_bytes_in", "counter", "Bytes received."},
-	{"lungate_iscsi_bytes_out", "counter", "Bytes sent."},
+	{"lungate_iscsi_pdus", "counter", "PDUs."},
+	{"lungate_iscsi_bytes", "counter", "Bytes of PDUs."},
+	{"lungate_iscsi_parked", "counter", "Commands that waited for memory."},
+	{"lungate_iscsi_", "counter", "Events of the iSCSI target since its start."},
+	{"lungate_volume_store_", "counter",
+	 "Requests to the object store, or their bytes, by what they carry."},
+	{"lungate_volume_journal_capacity", "gauge", "Disk space of the journal."},
+	{"lungate_volume_journal_used", "gauge", "Of these, in use."},
+	{"lungate_volume_journal_durable_seq", "counter", "Changes that are on stable storage."},
+	{"lungate_volume_journal_", "counter", "Work of the journal."},
+	{"lungate_volume_dirty_", "gauge", "Changes that the store does not have yet."},
+	{"lungate_volume_cached_", "gauge", "Clean data in memory."},
+	{"lungate_volume_commit", "counter", "Map commits."},
+	{"lungate_volume_degraded", "gauge",
+	 "1 while the store takes no data and the journal has to hold it."},
+	{"lungate_volume_writers_waiting", "gauge", "Writes held back now, for the journal is nearly full."},
+	{"lungate_volume_writers_", "counter",
+	 "Writes that were slowed down or held back by a nearly full journal."},
+	{"lungate_volume_crc_errors", "counter", "Pages that did not match their checksum."},
+	{"lungate_volume_put_errors", "counter",
+	 "Requests to the store that failed, before they were repeated."},
+	{"lungate_volume_get_errors", "counter",
+	 "Requests to the store that failed, before they were repeated."},
+	{"lungate_volume_cache_", "counter", "Pages found, missed and evicted in memory."},
+	{"lungate_volume_present_chunks", "gauge", "Chunks that are there."},
+	{"lungate_volume_host_write_bytes", "counter",
+	 "Bytes written by initiators: what write amplification is measured by."},
+	{"lungate_volume_generation", "gauge", "How often the volume changed hands."},
 };
 
 static void
@@ -185,15 +209,42 @@ write_header(struct scrape *scrape, const char *name, const char *type, const ch
 	fprintf(scrape->out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
+static const char *
+known_type(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (!strncmp(known[i].prefix, name, strlen(known[i].prefix)))
+			return known[i].type;
+	return "untyped";
+}
+
 static void
 write_known_header(struct scrape *scrape, const char *name)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-		if (!strcmp(known[i].name, name)) {
-			write_header(scrape, name, known[i].type, known[i].help);
-			return;
-		}
-	write_header(scrape, name, "untyped", "See stats.json.");
+	const char *help = "See stats.json.";
+
+	for (size_t i = ARRAY_SIZE(known); i-- > 0;)
+		if (!strncmp(known[i].prefix, name, strlen(known[i].prefix)))
+			help = known[i].help;
+	write_header(scrape, name, known_type(name), help);
+}
+
+/* Reasons of closing are one family with a label. */
+#define CLOSED "closed_"
+
+static void
+write_closed(struct scrape *scrape)
+{
+	const char *key;
+	json_t *value;
+
+	write_header(scrape, "lungate_iscsi_closed_total", "counter", "Connections that ended, by reason.");
+	json_object_foreach(scrape->iscsi, key, value)
+	{
+		if (json_is_integer(value) && !strncmp(key, CLOSED, strlen(CLOSED)))
+			fprintf(scrape->out, "lungate_iscsi_closed_total{reason=\"%s\"} %lld\n",
+				key + strlen(CLOSED), (long long)json_integer_value(value));
+	}
 }
 
 static void
@@ -205,12 +256,16 @@ write_iscsi(struct scrape *scrape)
 
 	json_object_foreach(scrape->iscsi, key, value)
 	{
-		if (!json_is_integer(value))
+		if (!json_is_integer(value) || !strncmp(key, CLOSED, strlen(CLOSED)))
 			continue;
 		(void)snprintf(name, sizeof(name), "lungate_iscsi_%s", key);
+		if (!strcmp(known_type(name), "counter"))
+			(void)snprintf(name, sizeof(name), "lungate_iscsi_%s_total", key);
 		write_known_header(scrape, name);
 		fprintf(scrape->out, "%s %lld\n", name, (long long)json_integer_value(value));
 	}
+	if (scrape->iscsi)
+		write_closed(scrape);
 }
 
 /* Every sample of a family stands together, so the volumes are gone through once for each name. */

@@ -4,6 +4,8 @@
 set -euo pipefail
 . "${srcdir:-.}/test/system/lib.sh"
 
+command -v jq >/dev/null || skip "jq is missing: apt-get install jq"
+
 # bad WORDS: the file that stands there is refused by both
 bad() {
 	expect 5 "$lungate" config check "$config"

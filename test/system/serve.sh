@@ -4,10 +4,14 @@
 set -euo pipefail
 . "${srcdir:-.}/test/system/lib.sh"
 
-write_config '"volumes": [{"name": "r", "store": "ram:", "size": "16M"}],
+command -v jq >/dev/null || skip "jq is missing: apt-get install jq"
+
+mkdir "$work/store"
+write_config '"volumes": [{"name": "r", "store": "ram:", "size": "16M"},
+    {"name": "d", "store": "dir:'"$work"'/store", "size": "1G", "journal_size": "256M"}],
   "targets": [{"name": "'"$iqn"'", "luns": [{"lun": 0, "volume": "r"}]}]'
 
-start_daemon
+start_daemon --create-missing
 grep -q "^lungate: ready; iSCSI at $portal" "$work/daemon.out" || fail "no ready line"
 [ "$(stat -c %a "$control")" = 600 ] || fail "the control socket is not 0600"
 expect 0 ctl status
@@ -19,6 +23,8 @@ jq -e '.state == "running" and .volumes[0].state == "online" and .targets[0].lun
 gateway=$(jq -r .gateway "$work/out")
 expect 0 ctl status --metrics
 says 'lungate_volume_up{volume="r"} 1'
+says 'lungate_volume_degraded{volume="d"} 0'
+says 'lungate_iscsi_logins_total 0'
 grep -vE '^(# (HELP|TYPE) [a-z0-9_]+ .+|[a-z0-9_]+(\{[^}]*\})? [-+0-9.e]+)$' "$work/out" && fail "not Prometheus text"
 [ "$(grep -c '^# TYPE' "$work/out")" = "$(grep '^# TYPE' "$work/out" | sort -u | wc -l)" ] || fail "a family is there twice"
 expect 0 ctl map r --width 60
