@@ -724,29 +724,38 @@ check_absolute(struct reader *reader, const char *key, const char *path)
 }
 
 /* The daemon must never wait for itself: nothing of its own may lie below its mount. */
-static void
-check_mount(struct reader *reader)
+int
+config_mount_check(const struct config *config, struct errinfo *info)
 {
-	const struct config *config = reader->config;
 	const char *mount = config->mount.path;
-	char path[PATH_TEXT];
 
 	if (!mount)
-		return;
-	check_absolute(reader, "mount.path", mount);
+		return 0;
+	if (*mount != '/')
+		return err_set(info, LG_ECONFIG, "must be an absolute path");
 	if (below(config->control, mount))
-		complain(reader, "mount.path", "the control socket %s lies below it", config->control);
+		return err_set(info, LG_ECONFIG, "the control socket %s lies below it", config->control);
 	if (below(config->state_dir, mount))
-		complain(reader, "mount.path", "the state directory %s lies below it", config->state_dir);
+		return err_set(info, LG_ECONFIG, "the state directory %s lies below it", config->state_dir);
 	for (size_t i = 0; i < config->nvolumes; i++) {
 		const struct config_volume *volume = &config->volumes[i];
 		const char *lies = strchr(volume->store, '/');
 
-		place(path, "volume \"%.64s\"", volume->name);
 		if ((lies && below(lies, mount)) ||
 		    (volume->journal_dir && below(volume->journal_dir, mount)))
-			complain(reader, "mount.path", "the store or journal of %s lies below it", path);
+			return err_set(info, LG_ECONFIG,
+				       "the store or journal of volume \"%s\" lies below it", volume->name);
 	}
+	return 0;
+}
+
+static void
+check_mount(struct reader *reader)
+{
+	struct errinfo info;
+
+	if (config_mount_check(reader->config, &info))
+		complain(reader, "mount.path", "%s", info.text);
 }
 
 static int

@@ -77,6 +77,8 @@ void config_report_fini(struct config_report *report);
 int config_load(const char *path, struct config *ret, struct config_report *report, struct errinfo *info);
 int config_parse(const struct json_doc *doc, struct config *ret, struct config_report *report, struct errinfo *info);
 void config_fini(struct config *config);
+/** Again, after mount.path was replaced. */
+int config_mount_check(const struct config *config, struct errinfo *info);
 
 /** One volume's object, as in "volumes": [...] and in the request volume.create. */
 int config_volume_parse(const struct json_doc *doc, json_t *object, const char *path, struct config_volume *ret,

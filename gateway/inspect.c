@@ -460,6 +460,7 @@ provide_target(void *arg, const char *name)
 	return answer;
 }
 
+/* The mount has logged it already. */
 static void
 mount_lost(void *arg, int err)
 {
@@ -467,10 +468,8 @@ mount_lost(void *arg, int err)
 
 	(void)pthread_mutex_lock(&daemon->lock);
 	(void)snprintf(daemon->mount_why, sizeof(daemon->mount_why), "the mount is gone: %s",
-		       err ? err_text(err) : "it was unmounted from outside");
+		       !err || err == -ENODEV ? "it was unmounted from outside" : err_text(err));
 	(void)pthread_mutex_unlock(&daemon->lock);
-	log_error("the mount at %s is gone (%s); iSCSI goes on", daemon->config.mount.path,
-		  err ? err_text(err) : "unmounted from outside");
 }
 
 void

@@ -182,16 +182,36 @@ override_listen(struct config *config, const struct serve_options *options)
 	return 0;
 }
 
-static int
-override_mount(struct config *config, const struct serve_options *options)
+/* A path on the command line may be relative, and need not exist. */
+static char *
+absolute_path(const char *path)
 {
+	char *real = realpath(path, NULL), *cwd, *joined = NULL;
+
+	if (real || *path == '/')
+		return real ? real : strdup(path);
+	cwd = getcwd(NULL, 0);
+	if (cwd && asprintf(&joined, "%s/%s", cwd, path) < 0)
+		joined = NULL;
+	free(cwd);
+	return joined;
+}
+
+static int
+override_mount(struct config *config, const struct serve_options *options, struct errinfo *info)
+{
+	int r;
+
 	if (!options->mount && !options->no_mount)
 		return 0;
 	free(config->mount.path);
-	config->mount.path = options->mount ? realpath(options->mount, NULL) : NULL;
+	config->mount.path = options->mount ? absolute_path(options->mount) : NULL;
 	if (options->mount && !config->mount.path)
-		config->mount.path = strdup(options->mount);
-	return options->mount && !config->mount.path ? -ENOMEM : 0;
+		return -ENOMEM;
+	r = config_mount_check(config, info);
+	if (r)
+		err_prefix(info, "--mount %s: ", options->mount);
+	return r;
 }
 
 static int
@@ -214,7 +234,7 @@ load_config(struct serve *serve, struct errinfo *info)
 		(void)log_set_level(options->log_level); /* checked by the command line's table */
 	r = override_listen(&daemon->config, options);
 	if (!r)
-		r = override_mount(&daemon->config, options);
+		r = override_mount(&daemon->config, options, info);
 	if (!r && faults && *faults)
 		r = failpoint_arm(faults, info);
 	return r;

@@ -189,7 +189,8 @@ open_target(struct daemon *daemon, const struct config_target *conf, struct erri
 	if (r)
 		target_free(target);
 	else
-		log_info("target %s: %zu %s", target->name, target->nluns, target->nluns == 1 ? "LUN" : "LUNs");
+		log_info("target %s: %zu %s", target->name, target->nluns,
+			 target->nluns == 1 ? "LUN" : "LUNs");
 	return r;
 }
 

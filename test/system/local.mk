@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 EXTRA_DIST += test/system/lib.sh
 
-DAEMON_SYSTEM_TESTS = test/system/serve.sh test/system/config.sh test/system/changes.sh test/system/refusals.sh
+DAEMON_SYSTEM_TESTS = test/system/serve.sh test/system/config.sh test/system/changes.sh test/system/refusals.sh \
+	test/system/mount.sh
 TESTS += $(DAEMON_SYSTEM_TESTS)
 EXTRA_DIST += $(DAEMON_SYSTEM_TESTS)
 
