@@ -264,8 +264,8 @@ void text_request_fini(struct conn *conn);
 void nop_out(struct conn *conn, struct command *cmd);
 /** Answer to a NOP-In of ours. */
 void nop_answered(struct conn *conn, uint32_t ttt);
-/** Ask for a sign of life, or with `ping` false only tell the window. */
-void nop_send(struct conn *conn, bool ping);
+/** Ask for a sign of life. */
+void nop_ping(struct conn *conn);
 void tmf_request(struct conn *conn, struct command *cmd);
 void logout_request(struct conn *conn, struct command *cmd);
 /** Tasks may have ended: answer. */

@@ -52,7 +52,7 @@ nop_answered(struct conn *conn, uint32_t ttt)
 }
 
 void
-nop_send(struct conn *conn, bool ping)
+nop_ping(struct conn *conn)
 {
 	struct command *cmd = command_new(conn);
 
@@ -60,12 +60,10 @@ nop_send(struct conn *conn, bool ping)
 	if (!cmd)
 		return;
 	cmd->state = COMMAND_SEND;
-	if (ping) {
-		conn->nop_ttt = (conn->nop_ttt + 1) & 0x7fffffff;
-		conn->nop_sent_ms = max_of((uint64_t)1, loop_now_ms(conn->loop));
-		cmd->ttt = conn->nop_ttt;
-		counter_add(&conn->shard->stats.nop_ins_sent, 1);
-	}
+	conn->nop_ttt = (conn->nop_ttt + 1) & 0x7fffffff;
+	conn->nop_sent_ms = max_of((uint64_t)1, loop_now_ms(conn->loop));
+	cmd->ttt = conn->nop_ttt;
+	counter_add(&conn->shard->stats.nop_ins_sent, 1);
 	tx_queue(conn, cmd, nop_fill);
 }
 
@@ -81,7 +79,7 @@ tick_nop(struct conn *conn, uint64_t now)
 		else if (now - conn->nop_sent_ms >= limits->nop_timeout_ms)
 			conn_close(conn, CLOSE_NOP_TIMEOUT);
 	} else if (now - conn->last_rx_ms >= limits->nop_interval_ms) {
-		nop_send(conn, true);
+		nop_ping(conn);
 	}
 }
 

@@ -79,11 +79,16 @@ fail(struct command *cmd)
 		scsi_task_release(&cmd->task);
 	}
 	counter_add(&cmd->conn->shard->stats.failed_transfers, 1);
-	cmd->task.status = SCSI_CHECK_CONDITION;
 	cmd->task.in_len = cmd->task.out_len = 0;
 	cmd->send_len = 0;
-	iscsi_condition_sense(cmd->condition, cmd->task.sense);
-	cmd->task.sense_len = ISCSI_CONDITION_SENSE_LEN;
+	if (cmd->condition == ISCSI_COND_TOO_LARGE) {
+		cmd->task.status = SCSI_BUSY;
+		cmd->task.sense_len = 0;
+	} else {
+		cmd->task.status = SCSI_CHECK_CONDITION;
+		iscsi_condition_sense(cmd->condition, cmd->task.sense);
+		cmd->task.sense_len = ISCSI_CONDITION_SENSE_LEN;
+	}
 	cmd->state = COMMAND_SEND;
 	tx_queue(cmd->conn, cmd, data_in_fill);
 }
@@ -169,6 +174,15 @@ await_memory(struct conn *conn, const struct command *cmd)
 	arena_wait(conn->server->arena, &conn->arena_waiter);
 }
 
+/* Waiting would not help: the arena could never give as much. */
+static bool
+too_large(const struct conn *conn, const struct command *cmd)
+{
+	size_t total = arena_total_pages(conn->server->arena);
+
+	return cmd->task.out_len / PAGE_SIZE_BYTES + 2 > total - total / 16;
+}
+
 /* 0 or -EAGAIN; over its budget the connection need not wait for the arena, its own commands give way. */
 static int
 start(struct conn *conn, struct command *cmd)
@@ -176,6 +190,10 @@ start(struct conn *conn, struct command *cmd)
 	if (cmd->write && conn->ncollect && conn->collect_bytes + cmd->edtl > conn->server->collect_budget)
 		return -EAGAIN;
 	if (scsi_task_start(&cmd->task) == -EAGAIN) {
+		if (too_large(conn, cmd)) {
+			scsi_command_condition(cmd, ISCSI_COND_TOO_LARGE);
+			return 0;
+		}
 		await_memory(conn, cmd);
 		return -EAGAIN;
 	}

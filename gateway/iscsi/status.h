@@ -25,6 +25,7 @@ enum iscsi_condition {
 	ISCSI_COND_UNEXPECTED_DATA,   /* unsolicited data where none was allowed */
 	ISCSI_COND_INCORRECT_AMOUNT,  /* more or less data than was asked for */
 	ISCSI_COND_CRC_ERROR,         /* a data digest that does not fit, or a Data-Out that is missing before another */
+	ISCSI_COND_TOO_LARGE,         /* more than all of our memory: status BUSY, no sense data */
 };
 #define ISCSI_CONDITION_SENSE_LEN 18
 /** Fixed-format sense data. */

@@ -646,6 +646,23 @@ START_TEST(who_holds_the_memory_is_waited_for)
 }
 END_TEST
 
+START_TEST(more_than_all_memory_is_refused)
+{
+	struct raw raw;
+	uint32_t itt;
+	uint8_t cdb[16];
+
+	teardown();
+	iscsirig_init(&rig, NULL, 1u << 20);
+	LOGIN(&raw, 1, "");
+	raw_cdb_rw16(cdb, true, 0, 4096);
+	itt = raw_command(&raw, 0, cdb, 16, 0xa1, 2u << 20, out, 8192);
+	ck_assert_int_eq(raw_finish(&raw, itt, NULL, 0, NULL), SCSI_BUSY);
+	ck_assert_int_eq(raw_write(&raw, 0, 0, 16, 512, out), 0);
+	raw_close(&raw);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -675,6 +692,7 @@ main(void)
 	tcase_add_test(tc, a_dropped_connection_gives_everything_back);
 	tcase_add_test(tc, short_memory_slows_down_and_drops_nothing);
 	tcase_add_test(tc, who_holds_the_memory_is_waited_for);
+	tcase_add_test(tc, more_than_all_memory_is_refused);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
