@@ -9,3 +9,4 @@ EXTRA_DIST += $(DAEMON_SYSTEM_TESTS)
 IMAGE_SYSTEM_TESTS = test/system/image.sh test/system/enospc.sh
 TESTS += $(IMAGE_SYSTEM_TESTS)
 EXTRA_DIST += $(IMAGE_SYSTEM_TESTS)
+EXTRA_DIST += test/system/first-run.sh
