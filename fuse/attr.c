@@ -114,9 +114,9 @@ reply_attr(struct mount *mount, fuse_req_t req, struct node node, const struct v
 void
 reply_open(struct handle *handle, fuse_req_t req, unsigned open_flags)
 {
-	/* libfuse before 3.15 cannot say FOPEN_PARALLEL_DIRECT_WRITES, so the answer is written in the protocol's own
-	 * terms.  Unknown flags are ignored by older kernels. */
-	struct fuse_open_out out = { .fh = (uintptr_t)handle, .open_flags = open_flags };
+	/* libfuse before 3.15 cannot say FOPEN_PARALLEL_DIRECT_WRITES, so the answer is written in the
+	 * protocol's own terms.  Unknown flags are ignored by older kernels. */
+	struct fuse_open_out out = {.fh = (uintptr_t)handle, .open_flags = open_flags};
 
 	if (fuse_reply_buf(req, (const char *)&out, sizeof(out)))
 		handle_free(handle);

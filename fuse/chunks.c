@@ -13,22 +13,22 @@
 
 #include "fuse/render.h"
 
-#define DOTS 2u              /* "." and ".." come first */
-#define GROUPS_A_READ 64u    /* groups are found by a query each: so many, and the rest with the next read */
+#define DOTS 2u           /* "." and ".." come first */
+#define GROUPS_A_READ 64u /* groups are found by a query each: so many, and the rest with the next read */
 
 /* ---- lookup and attributes ------------------------------------------------ */
 
 static void
 lookup_step(struct task *task)
 {
-	struct node node = { NODE_CHUNK_GROUP, task->node.number, task->node.index };
+	struct node node = {NODE_CHUNK_GROUP, task->node.number, task->node.index};
 
 	if (!task->query.ret_infos) {
 		task_err(task, -ENOENT);
 		return;
 	}
 	if (task->node.kind == NODE_CHUNK_GROUP)
-		node = (struct node){ NODE_CHUNK, task->node.number, (uint32_t)task->infos[0].index };
+		node = (struct node){NODE_CHUNK, task->node.number, (uint32_t)task->infos[0].index};
 	else
 		node.index = (uint32_t)(task->infos[0].index / TREE_GROUP_CHUNKS);
 	reply_entry(task->mount, task->req, node, task->vol, task->infos, 0);
@@ -82,7 +82,8 @@ query_chunk(struct mount *mount, fuse_req_t req, struct node node, const char *n
 static void
 getattr_step(struct task *task)
 {
-	reply_attr(task->mount, task->req, task->node, task->vol, task->query.ret_infos ? task->infos : NULL, 0);
+	reply_attr(task->mount, task->req, task->node, task->vol, task->query.ret_infos ? task->infos : NULL,
+		   0);
 	task_end(task);
 }
 
@@ -142,7 +143,7 @@ chunk_listxattr(struct mount *mount, fuse_req_t req, struct node node, size_t si
 static bool
 add_entry(struct task *task, const char *name, struct node node, uint64_t next)
 {
-	struct stat st = { .st_ino = tree_ino(node), .st_mode = tree_mode(node.kind, false, false) };
+	struct stat st = {.st_ino = tree_ino(node), .st_mode = tree_mode(node.kind, false, false)};
 	size_t n = fuse_add_direntry(task->req, task->buf + task->used, task->size - task->used, name, &st,
 				     (off_t)next);
 
@@ -171,7 +172,8 @@ group_next(struct task *task)
 	if (task->offset >= DOTS + TREE_GROUP_CHUNKS)
 		reply_dir(task);
 	else
-		task_query(task, base + task->offset - DOTS, base + TREE_GROUP_CHUNKS, TASK_INFOS, group_step);
+		task_query(task, base + task->offset - DOTS, base + TREE_GROUP_CHUNKS, TASK_INFOS,
+			   group_step);
 }
 
 static void
@@ -181,7 +183,7 @@ group_step(struct task *task)
 	char name[TREE_NAME_MAX];
 
 	for (unsigned i = 0; i < task->query.ret_infos; i++) {
-		struct node node = { NODE_CHUNK, task->node.number, (uint32_t)task->infos[i].index };
+		struct node node = {NODE_CHUNK, task->node.number, (uint32_t)task->infos[i].index};
 
 		tree_name(node, name);
 		if (!add_entry(task, name, node, task->infos[i].index - base + 1 + DOTS)) {
@@ -189,7 +191,8 @@ group_step(struct task *task)
 			return;
 		}
 	}
-	if (task->query.ret_next_chunk == UINT64_MAX || task->query.ret_next_chunk >= base + TREE_GROUP_CHUNKS) {
+	if (task->query.ret_next_chunk == UINT64_MAX ||
+	    task->query.ret_next_chunk >= base + TREE_GROUP_CHUNKS) {
 		reply_dir(task);
 		return;
 	}
@@ -202,7 +205,7 @@ static void
 groups_step(struct task *task)
 {
 	char name[TREE_NAME_MAX];
-	struct node node = { NODE_CHUNK_GROUP, task->node.number, 0 };
+	struct node node = {NODE_CHUNK_GROUP, task->node.number, 0};
 
 	if (!task->query.ret_infos) {
 		reply_dir(task);
@@ -263,7 +266,8 @@ data_step(struct task *task)
 		seek_answer(task, max_of(task->offset, task->infos[0].index * task->handle->vol->chunk_size));
 }
 
-/* The first chunk that is not in the row of present ones is the hole; task->row is where the row must go on. */
+/* The first chunk that is not in the row of present ones is the hole; task->row is where the row must go on.
+ */
 static void
 hole_step(struct task *task)
 {

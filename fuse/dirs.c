@@ -13,7 +13,7 @@ static int
 list_volumes(struct mount *mount, struct listing *listing)
 {
 	struct volume **vols;
-	struct node node = { NODE_VOLUME, 0, 0 };
+	struct node node = {NODE_VOLUME, 0, 0};
 	size_t n;
 	int rc = registry_list(mount->registry, &vols, &n);
 
@@ -21,7 +21,8 @@ list_volumes(struct mount *mount, struct listing *listing)
 		return rc;
 	for (size_t i = 0; i < n; i++) {
 		if (!rc)
-			rc = names_intern(mount->volumes, 0, vols[i]->name, vols[i]->uuid, true, &node.number);
+			rc = names_intern(mount->volumes, 0, vols[i]->name, vols[i]->uuid, true,
+					  &node.number);
 		if (!rc)
 			rc = listing_add(listing, vols[i]->name, tree_ino(node), S_IFDIR);
 		volume_unref(vols[i]);
@@ -41,10 +42,11 @@ list(struct mount *mount, struct node dir, struct listing *listing)
 	if (!rc)
 		rc = listing_add(listing, "..", tree_ino(tree_parent(dir)), S_IFDIR);
 	while (!rc && (kind = tree_next_fixed(dir.kind, kind)) != NODE_KINDS)
-		rc = listing_add(listing, tree_types[kind].name, tree_ino((struct node){ kind, dir.number, 0 }),
+		rc = listing_add(listing, tree_types[kind].name, tree_ino((struct node){kind, dir.number, 0}),
 				 tree_mode(kind, mount->shared, false));
 	if (!rc)
-		rc = dir.kind == NODE_VOLUMES ? list_volumes(mount, listing) : target_list(mount, dir, listing);
+		rc = dir.kind == NODE_VOLUMES ? list_volumes(mount, listing)
+					      : target_list(mount, dir, listing);
 	listing->valid = !rc;
 	return rc;
 }
@@ -65,9 +67,9 @@ read_step(struct task *task)
 	}
 	for (uint64_t i = task->offset; i < listing->n; i++) {
 		struct listing_entry *entry = &listing->entries[i];
-		struct stat st = { .st_ino = entry->ino, .st_mode = entry->mode };
-		size_t n = fuse_add_direntry(task->req, task->buf + task->used, task->size - task->used, entry->name,
-					     &st, (off_t)(i + 1));
+		struct stat st = {.st_ino = entry->ino, .st_mode = entry->mode};
+		size_t n = fuse_add_direntry(task->req, task->buf + task->used, task->size - task->used,
+					     entry->name, &st, (off_t)(i + 1));
 
 		if (n > task->size - task->used)
 			break;

@@ -75,7 +75,7 @@ listing_add(struct listing *listing, const char *name, uint64_t ino, mode_t mode
 	name = strdup(name);
 	if (!name)
 		return -ENOMEM;
-	listing->entries[listing->n++] = (struct listing_entry){ (char *)name, ino, mode };
+	listing->entries[listing->n++] = (struct listing_entry){(char *)name, ino, mode};
 	return 0;
 }
 
@@ -85,5 +85,5 @@ listing_clear(struct listing *listing)
 	for (size_t i = 0; i < listing->n; i++)
 		free(listing->entries[i].name);
 	free(listing->entries);
-	*listing = (struct listing){ 0 };
+	*listing = (struct listing){0};
 }

@@ -2,19 +2,18 @@
 /*
  * Purpose: data: reads, writes, flushes and erasures of an image, and reads of chunks.
  *
- * The kernel caches none of it (FOPEN_DIRECT_IO), so what an initiator wrote is what is read here, and the other way
- * round, at once.  A file may be read and written at any byte, a volume in
- * blocks only:
+ * The kernel caches none of it (FOPEN_DIRECT_IO), so what an initiator wrote is what is read here, and the
+ * other way round, at once.  A file may be read and written at any byte, a volume in blocks only:
  *
  *   read    the blocks around the bytes are read, and the bytes are answered out of their pages.
  *   write   whole blocks are one WRITE.  A block that is written in part is read, changed and put
- *           back by COMPARE_WRITE; when somebody, an initiator for instance, changed it in between, again.  So
+ *           back by COMPARE_WRITE; when somebody, an initiator for instance, changed it in between, again. So
  *           the neighbours in a block are never lost, and nobody is locked out.
  *   erase   as write; whole blocks are one UNMAP or ZERO.
  *
  * States of a write or erasure:  parked -> (pages) -> next -> body | part -> next ... -> answered
- *                                 part: read -> merge (-> waits for a page) -> put back -> next, or read again
- * `pos` says how far it has come; all of it is at most head, body, tail.
+ *                                 part: read -> merge (-> waits for a page) -> put back -> next, or read
+ * again `pos` says how far it has come; all of it is at most head, body, tail.
  *
  * Threads: begun on a reader, goes on and is answered on the volume's loop.
  * Failure: the first error answers the whole request; as with a disk, blocks before it may have been written.
@@ -30,22 +29,22 @@ struct image_io {
 	struct vol_req v;
 	struct mount *mount;
 	fuse_req_t req;
-	struct volume *vol;               /* the handle's reference */
-	enum vol_op op;                   /* for whole blocks */
+	struct volume *vol; /* the handle's reference */
+	enum vol_op op;     /* for whole blocks */
 	uint32_t vol_flags;
-	uint64_t offset, length;          /* as asked */
+	uint64_t offset, length; /* as asked */
 	uint64_t pos, piece_end;
-	uint8_t *parked;                  /* data that waits for pages */
+	uint8_t *parked; /* data that waits for pages */
 	struct arena_waiter waiter;
 	void (*resume)(struct image_io *io);
-	struct page *pair[2];             /* of a part: the block as read, and as it shall be */
+	struct page *pair[2]; /* of a part: the block as read, and as it shall be */
 	unsigned npages;
-	struct page *pages[];             /* data, laid out as the volume is */
+	struct page *pages[]; /* data, laid out as the volume is */
 };
 
 static struct image_io *
-io_new(struct mount *mount, fuse_req_t req, struct handle *handle, enum vol_op op, uint64_t offset, uint64_t length,
-       unsigned npages)
+io_new(struct mount *mount, fuse_req_t req, struct handle *handle, enum vol_op op, uint64_t offset,
+       uint64_t length, unsigned npages)
 {
 	struct image_io *io = malloc(sizeof(*io) + npages * sizeof(io->pages[0]));
 
@@ -105,7 +104,7 @@ static void
 wait_pages(struct image_io *io, unsigned n, void (*resume)(struct image_io *io))
 {
 	io->resume = resume;
-	io->waiter = (struct arena_waiter){ .msg.fn = wait_message, .loop = io->vol->loop, .n = n };
+	io->waiter = (struct arena_waiter){.msg.fn = wait_message, .loop = io->vol->loop, .n = n};
 	arena_wait(io->mount->arena, &io->waiter);
 }
 
@@ -131,7 +130,7 @@ read_done(struct vol_req *v)
 		if (n && (uint8_t *)iov[n - 1].iov_base + iov[n - 1].iov_len == p)
 			iov[n - 1].iov_len += stop - pos;
 		else
-			iov[n++] = (struct iovec){ p, stop - pos };
+			iov[n++] = (struct iovec){p, stop - pos};
 		pos = stop;
 	}
 	fuse_reply_iov(io->req, iov, n);
@@ -140,8 +139,8 @@ read_done(struct vol_req *v)
 }
 
 void
-image_read(struct mount *mount, fuse_req_t req, struct handle *handle, uint64_t base, uint64_t limit, size_t size,
-	   uint64_t offset, uint32_t vol_flags)
+image_read(struct mount *mount, fuse_req_t req, struct handle *handle, uint64_t base, uint64_t limit,
+	   size_t size, uint64_t offset, uint32_t vol_flags)
 {
 	uint64_t start, end, block = handle->vol->block_size;
 	struct image_io *io;
@@ -220,7 +219,8 @@ part_merge(struct image_io *io)
 	to = io->pair[1]->data;
 	memcpy(to + at, io->pair[0]->data + at, io->vol->block_size);
 	if (io->op == VOL_WRITE)
-		memcpy(to + from, io->pages[(io->pos >> PAGE_SHIFT) - (io->offset >> PAGE_SHIFT)]->data + from, n);
+		memcpy(to + from,
+		       io->pages[(io->pos >> PAGE_SHIFT) - (io->offset >> PAGE_SHIFT)]->data + from, n);
 	else
 		memset(to + from, 0, n);
 	io_submit(io, VOL_COMPARE_WRITE, block, io->vol->block_size, io->pair, part_put);
@@ -251,7 +251,9 @@ change_next(struct image_io *io)
 	if (start == io->pos && end - start >= block) {
 		io->piece_end = align_down(end, block);
 		io_submit(io, io->op, start, io->piece_end - start,
-			  io->op == VOL_WRITE ? io->pages + ((start >> PAGE_SHIFT) - (io->offset >> PAGE_SHIFT)) : NULL,
+			  io->op == VOL_WRITE
+				  ? io->pages + ((start >> PAGE_SHIFT) - (io->offset >> PAGE_SHIFT))
+				  : NULL,
 			  body_done);
 	} else {
 		io->piece_end = min_of(start + block, end);
@@ -310,7 +312,8 @@ park(struct image_io *io)
 }
 
 void
-image_write(struct mount *mount, fuse_req_t req, struct handle *handle, size_t size, uint64_t offset, bool sync)
+image_write(struct mount *mount, fuse_req_t req, struct handle *handle, size_t size, uint64_t offset,
+	    bool sync)
 {
 	uint64_t limit = atomic_load_explicit(&handle->vol->size, memory_order_relaxed);
 	struct image_io *io;

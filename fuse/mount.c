@@ -3,11 +3,12 @@
  * Purpose: the life of a mount.
  *
  * States: start -> serving -> (lost: unmounted or aborted from outside) -> stop.
- * stop: unmount while the readers still answer (or find it busy), end the readers, wait for what is in flight, end the
- * clerk, close the device (which also unmounts lazily what was busy: users see ENOTCONN from then on), free.
+ * stop: unmount while the readers still answer (or find it busy), end the readers, wait for what is in
+ * flight, end the clerk, close the device (which also unmounts lazily what was busy: users see ENOTCONN from
+ * then on), free.
  *
- * Invariant: none of the mount's threads, and no loop, touches a path below the mount point: it would wait for
- * itself.  What is known of our own mount is read from /proc/self/mountinfo.
+ * Invariant: none of the mount's threads, and no loop, touches a path below the mount point: it would wait
+ * for itself.  What is known of our own mount is read from /proc/self/mountinfo.
  */
 #include "fuse/internal.h"
 
@@ -72,7 +73,7 @@ mount_thread(pthread_t *thread, void *(*fn)(void *arg), void *arg, const char *n
 static int
 open_temp_dir(void)
 {
-	const char *dirs[] = { getenv("TMPDIR"), "/var/tmp", "/tmp" };
+	const char *dirs[] = {getenv("TMPDIR"), "/var/tmp", "/tmp"};
 	int fd = -1;
 
 	for (size_t i = 0; i < ARRAY_SIZE(dirs) && fd < 0; i++)
@@ -94,8 +95,8 @@ choose_max_io(const struct arena *arena)
 }
 
 static int
-mount_new(bool allow_other, struct registry *registry, struct arena *arena, const struct mount_provider *provider,
-	  struct mount **ret)
+mount_new(bool allow_other, struct registry *registry, struct arena *arena,
+	  const struct mount_provider *provider, struct mount **ret)
 {
 	struct mount *mount = calloc(1, sizeof(*mount));
 	int rc;
@@ -138,8 +139,9 @@ mount_free(struct mount *mount)
 static int
 session_start(struct mount *mount, struct errinfo *info)
 {
-	char opts[] = "fsname=lungate,subtype=lungate,default_permissions,nosuid,nodev,noexec,noatime,allow_other";
-	char *argv[] = { (char *)"lungate", (char *)"-o", opts, NULL };
+	char opts[] =
+		"fsname=lungate,subtype=lungate,default_permissions,nosuid,nodev,noexec,noatime,allow_other";
+	char *argv[] = {(char *)"lungate", (char *)"-o", opts, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
 	char why[sizeof(said)];
 	int rc;
@@ -154,14 +156,17 @@ session_start(struct mount *mount, struct errinfo *info)
 		return err_set(info, -EINVAL, "libfuse refuses the mount options");
 	if (fuse_session_mount(mount->se, mount->path)) {
 		said_take(why, sizeof(why));
-		return err_set(info, -EACCES, "cannot mount at %s%s%s%s", mount->path, *why ? ": " : "", why,
-			       access("/dev/fuse", F_OK) ? " (there is no /dev/fuse: is the fuse module loaded?)" :
-			       geteuid() ? " (an ordinary user needs fusermount3, and for allow_other the line "
-			       "user_allow_other in /etc/fuse.conf)" : "");
+		return err_set(
+			info, -EACCES, "cannot mount at %s%s%s%s", mount->path, *why ? ": " : "", why,
+			access("/dev/fuse", F_OK) ? " (there is no /dev/fuse: is the fuse module loaded?)"
+			: geteuid() ? " (an ordinary user needs fusermount3, and for allow_other the line "
+				      "user_allow_other in /etc/fuse.conf)"
+				    : "");
 	}
 	rc = mountpoint_find(NULL, mount->path, &mount->entry);
 	if (rc)
-		return err_set(info, rc, "the mount at %s does not show in /proc/self/mountinfo", mount->path);
+		return err_set(info, rc, "the mount at %s does not show in /proc/self/mountinfo",
+			       mount->path);
 	return 0;
 }
 
@@ -214,13 +219,13 @@ mount_start(const char *path, bool allow_other, struct registry *registry, struc
 static void
 wait_idle(struct mount *mount)
 {
-	const struct timespec ms = { .tv_nsec = 1000000 };
+	const struct timespec ms = {.tv_nsec = 1000000};
 
 	/* Polled, because who answers the last request must not touch the mount after it has said so. */
 	for (uint64_t n = 1; atomic_load_explicit(&mount->inflight, memory_order_acquire); n++) {
 		if (n % SLOW_STOP_MS == 0)
-			log_warn("mount: %s waits for %llu requests that a volume has not answered", mount->path,
-				 (unsigned long long)atomic_load(&mount->inflight));
+			log_warn("mount: %s waits for %llu requests that a volume has not answered",
+				 mount->path, (unsigned long long)atomic_load(&mount->inflight));
 		nanosleep(&ms, NULL);
 	}
 }
@@ -232,11 +237,12 @@ mount_stop(struct mount *mount)
 
 	if (!mount)
 		return;
-	atomic_store(&mount->lost, true);   /* what happens now is no news to the provider */
+	atomic_store(&mount->lost, true); /* what happens now is no news to the provider */
 	rc = mountpoint_unmount(mount->path, &mount->entry, false);
 	if (rc == -EBUSY)
-		log_warn("mount: %s is in use: unmounted as soon as nobody uses it; open files there fail from now on",
-			 mount->path);
+		log_warn(
+			"mount: %s is in use: unmounted as soon as nobody uses it; open files there fail from now on",
+			mount->path);
 	else if (rc)
 		log_warn("mount: cannot unmount %s: %s", mount->path, err_text(rc));
 	atomic_store(&mount->stopping, true);

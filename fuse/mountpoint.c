@@ -86,8 +86,8 @@ mountpoint_find(const char *file, const char *path, struct mountpoint_entry *ret
 static void
 run_fusermount(const char *path, bool lazy)
 {
-	char *const argv[] = { (char *)"fusermount3", (char *)"-u", (char *)"-q", (char *)(lazy ? "-z" : "-q"),
-			       (char *)"--", (char *)path, NULL };
+	char *const argv[] = {(char *)"fusermount3", (char *)"-u", (char *)"-q", (char *)(lazy ? "-z" : "-q"),
+			      (char *)"--",          (char *)path, NULL};
 	posix_spawn_file_actions_t actions;
 	pid_t pid;
 	int status;
@@ -165,8 +165,10 @@ clear_stale(const char *path, struct stat *st, struct errinfo *info)
 		if (!rc)
 			rc = mountpoint_unmount(path, &entry, true);
 		if (rc)
-			return err_set(info, rc, "%s is the mount of a daemon that died, and cannot be unmounted (%s): "
-				       "try `fusermount3 -uz %s`", path, err_text(rc), path);
+			return err_set(info, rc,
+				       "%s is the mount of a daemon that died, and cannot be unmounted (%s): "
+				       "try `fusermount3 -uz %s`",
+				       path, err_text(rc), path);
 		log_info("mount: took off the mount that a dead daemon left at %s", path);
 	}
 	return 0;
@@ -183,8 +185,10 @@ check_empty(const char *path, struct errinfo *info)
 		return err_set(info, -errno, "%s: %s", path, err_text(-errno));
 	while (!rc && (entry = readdir(dir)))
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			rc = err_set(info, -ENOTEMPTY, "%s is not empty (it holds %s): a mount there would hide it; "
-				     "choose an empty directory", path, entry->d_name);
+			rc = err_set(info, -ENOTEMPTY,
+				     "%s is not empty (it holds %s): a mount there would hide it; "
+				     "choose an empty directory",
+				     path, entry->d_name);
 	closedir(dir);
 	return rc;
 }
@@ -203,8 +207,9 @@ prepare(const char *path, struct errinfo *info)
 		return rc;
 	if (!mountpoint_find(NULL, path, &entry))
 		return err_set(info, -EBUSY, "%s is a mount point already (type %s)%s", path, entry.type,
-			       strcmp(entry.type, MOUNTPOINT_TYPE) ? ": choose another directory" :
-			       ": another lungate shows its volumes there");
+			       strcmp(entry.type, MOUNTPOINT_TYPE)
+				       ? ": choose another directory"
+				       : ": another lungate shows its volumes there");
 	if (!S_ISDIR(st.st_mode))
 		return err_set(info, -ENOTDIR, "the mount point %s is not a directory", path);
 	return check_empty(path, info);
@@ -217,7 +222,8 @@ mountpoint_prepare(const char *path, char **ret, struct errinfo *info)
 	char *real;
 
 	if (rc)
-		return err_set(info, rc, "the directory that should hold the mount point %s: %s", path, err_text(rc));
+		return err_set(info, rc, "the directory that should hold the mount point %s: %s", path,
+			       err_text(rc));
 	/* a symbolic link is followed where it answers */
 	real = realpath(*ret, NULL);
 	if (real) {

@@ -92,7 +92,8 @@ entry_new(struct names *names, uint32_t parent, const char *name, const uint8_t 
 }
 
 int
-names_intern(struct names *names, uint32_t parent, const char *name, const uint8_t *uuid, bool look, uint32_t *ret)
+names_intern(struct names *names, uint32_t parent, const char *name, const uint8_t *uuid, bool look,
+	     uint32_t *ret)
 {
 	static const uint8_t none[UUID_LEN];
 	struct names_entry *e;
@@ -100,10 +101,13 @@ names_intern(struct names *names, uint32_t parent, const char *name, const uint8
 
 	pthread_mutex_lock(&names->lock);
 	for (e = names->by_key[hash(parent, name)]; e; e = e->next_key)
-		if (e->parent == parent && !strcmp(e->name, name) && !memcmp(e->uuid, uuid ? uuid : none, UUID_LEN))
+		if (e->parent == parent && !strcmp(e->name, name) &&
+		    !memcmp(e->uuid, uuid ? uuid : none, UUID_LEN))
 			break;
 	if (!e)
-		rc = names->last == names->max ? -ENOSPC : (e = entry_new(names, parent, name, uuid)) ? 0 : -ENOMEM;
+		rc = names->last == names->max                    ? -ENOSPC
+		     : (e = entry_new(names, parent, name, uuid)) ? 0
+								  : -ENOMEM;
 	if (e) {
 		*ret = e->number;
 		e->looks += look;

@@ -76,7 +76,7 @@ static void
 lookup_volume(struct mount *mount, fuse_req_t req, const char *name)
 {
 	struct volume *vol = registry_get(mount->registry, name);
-	struct node node = { NODE_VOLUME, 0, 0 };
+	struct node node = {NODE_VOLUME, 0, 0};
 	int rc = vol ? names_intern(mount->volumes, 0, name, vol->uuid, true, &node.number) : -ENOENT;
 
 	if (!rc) {
@@ -96,7 +96,7 @@ op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (!find_node(req, parent, &dir))
 		return;
-	node = (struct node){ tree_fixed_child(dir.kind, name), dir.number, 0 };
+	node = (struct node){tree_fixed_child(dir.kind, name), dir.number, 0};
 	if (node.kind != NODE_KINDS) {
 		entry_of_volume(mount, req, node, below_volume(node.kind) ? node_volume(mount, node) : NULL);
 		return;
@@ -241,7 +241,7 @@ static void
 op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct mount *mount = mount_of(req);
-	struct statvfs st = { .f_bsize = PAGE_SIZE_BYTES, .f_frsize = PAGE_SIZE_BYTES, .f_namemax = NAME_MAX };
+	struct statvfs st = {.f_bsize = PAGE_SIZE_BYTES, .f_frsize = PAGE_SIZE_BYTES, .f_namemax = NAME_MAX};
 	struct volume **vols;
 	uint64_t size = 0, used = 0;
 	size_t n;
@@ -325,8 +325,8 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file
 		break;
 	case NODE_CHUNK:
 		chunk = handle->vol->chunk_size;
-		image_read(mount, req, handle, handle->node.index * chunk, (handle->node.index + UINT64_C(1)) * chunk,
-			   size, (uint64_t)off, VOL_NO_READAHEAD);
+		image_read(mount, req, handle, handle->node.index * chunk,
+			   (handle->node.index + UINT64_C(1)) * chunk, size, (uint64_t)off, VOL_NO_READAHEAD);
 		break;
 	default:
 		text_read(mount, req, handle, size, (uint64_t)off);
@@ -342,7 +342,8 @@ op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufv, off_t off
 	if (off < 0 || handle->node.kind != NODE_IMAGE)
 		fuse_reply_err(req, off < 0 ? EINVAL : EBADF);
 	else
-		image_write(mount_of(req), req, handle, bufv->buf[0].size, (uint64_t)off, fi->flags & SYNC_FLAGS);
+		image_write(mount_of(req), req, handle, bufv->buf[0].size, (uint64_t)off,
+			    fi->flags & SYNC_FLAGS);
 }
 
 static void
@@ -487,7 +488,8 @@ op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 }
 
 static void
-op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t to, const char *to_name, unsigned flags)
+op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t to, const char *to_name,
+	  unsigned flags)
 {
 	(void)to;
 	(void)to_name;
@@ -516,8 +518,8 @@ op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	op_mknod(req, ino, name, 0, 0);
 }
 
-/* Left out on purpose: flush (ENOSYS once, then the kernel does without it), access (default_permissions), locks
- * (the kernel keeps them), ioctl, poll, copy_file_range (the kernel falls back to reads and writes). */
+/* Left out on purpose: flush (ENOSYS once, then the kernel does without it), access (default_permissions),
+ * locks (the kernel keeps them), ioctl, poll, copy_file_range (the kernel falls back to reads and writes). */
 const struct fuse_lowlevel_ops mount_ops = {
 	.init = op_init,
 	.lookup = op_lookup,

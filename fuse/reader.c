@@ -5,17 +5,17 @@
  * Data of a write shall be copied once, from the writer's memory into the
  * pages that the volume will keep.  So a reader lays out for the kernel, in
  * this order: room for the two headers of a write; a tray of arena pages; plain
- * memory.  When a write comes and its data begins at a page boundary, the pages of the tray that it filled are
- * given to the volume as they are (reader_take) and replaced in the tray.  Any other request is small; what
- * of it lies in the tray is copied to its place behind the headers, so that libfuse sees one piece.
+ * memory.  When a write comes and its data begins at a page boundary, the pages of the tray that it filled
+ * are given to the volume as they are (reader_take) and replaced in the tray.  Any other request is small;
+ * what of it lies in the tray is copied to its place behind the headers, so that libfuse sees one piece.
  * libfuse hands a write on by address (write_buf) and does not look at the data.
  *
  *     plain   [ headers | ....................... 1 MiB ......................... ]
  *     iov       headers   (the tray stands in for this part)   the rest of plain
  *
- * When the arena is short the tray stays small or empty and data goes through plain memory, to be put aside by
- * image.c until there are pages.  A reader takes no more requests while more than
- * MOUNT_PARKED_MAX bytes are put aside.
+ * When the arena is short the tray stays small or empty and data goes through plain memory, to be put aside
+ * by image.c until there are pages.  A reader takes no more requests while more than MOUNT_PARKED_MAX bytes
+ * are put aside.
  *
  * States of a reader: waiting in readv(), the one place where it can be cancelled; handling.
  * Failure: an error of the device that is not about one request means that the mount is gone.
@@ -52,14 +52,14 @@ lay_out(struct reader *r)
 	size_t covered = HEADERS + (size_t)r->ntray * PAGE_SIZE_BYTES;
 	struct iovec *last = r->iov;
 
-	*last = (struct iovec){ r->plain, HEADERS };
+	*last = (struct iovec){r->plain, HEADERS};
 	for (unsigned i = 0; i < r->ntray; i++) {
 		if ((uint8_t *)last->iov_base + last->iov_len == r->tray[i]->data)
 			last->iov_len += PAGE_SIZE_BYTES;
 		else
-			*++last = (struct iovec){ r->tray[i]->data, PAGE_SIZE_BYTES };
+			*++last = (struct iovec){r->tray[i]->data, PAGE_SIZE_BYTES};
 	}
-	*++last = (struct iovec){ r->plain + covered, PLAIN_SIZE - covered };
+	*++last = (struct iovec){r->plain + covered, PLAIN_SIZE - covered};
 	r->niov = (int)(last - r->iov) + 1;
 }
 
@@ -112,7 +112,7 @@ static void
 handle_request(struct reader *r, size_t len)
 {
 	const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)r->plain;
-	struct fuse_buf buf = { .mem = r->plain, .size = len };
+	struct fuse_buf buf = {.mem = r->plain, .size = len};
 	size_t in_tray;
 
 	if (len > HEADERS && in->opcode != FUSE_WRITE) {
@@ -136,7 +136,7 @@ mount_lost(struct mount *mount, int err)
 static void
 hold_back(struct mount *mount)
 {
-	const struct timespec ms = { .tv_nsec = 1000000 };
+	const struct timespec ms = {.tv_nsec = 1000000};
 
 	while (atomic_load_explicit(&mount->parked, memory_order_relaxed) > MOUNT_PARKED_MAX &&
 	       !atomic_load(&mount->stopping))

@@ -85,11 +85,11 @@ render_map_line(struct text *text, const struct chunk_info *info)
 {
 	char group[TREE_NAME_MAX], chunk[TREE_NAME_MAX];
 
-	tree_name((struct node){ NODE_CHUNK_GROUP, 0, (uint32_t)(info->index / TREE_GROUP_CHUNKS) }, group);
-	tree_name((struct node){ NODE_CHUNK, 0, (uint32_t)info->index }, chunk);
-	text_printf(text, "%" PRIu64 "\t%s/%s\t%s\t%" PRIu32 "\t%" PRIu32 "\t%" PRIu32 "\t%" PRIu64 "\t", info->index,
-		    group, chunk, chunk_state_name(info->state), info->overlays, info->dirty_bytes,
-		    info->cached_bytes, info->allocated_bytes);
+	tree_name((struct node){NODE_CHUNK_GROUP, 0, (uint32_t)(info->index / TREE_GROUP_CHUNKS)}, group);
+	tree_name((struct node){NODE_CHUNK, 0, (uint32_t)info->index}, chunk);
+	text_printf(text, "%" PRIu64 "\t%s/%s\t%s\t%" PRIu32 "\t%" PRIu32 "\t%" PRIu32 "\t%" PRIu64 "\t",
+		    info->index, group, chunk, chunk_state_name(info->state), info->overlays,
+		    info->dirty_bytes, info->cached_bytes, info->allocated_bytes);
 	append_escaped(text, info->key);
 	text_append(text, "\n", 1);
 }
@@ -113,7 +113,8 @@ render_session(const json_t *answer, const char *id, size_t len)
 	json_t *session;
 	size_t i;
 
-	json_array_foreach(json_object_get(answer, "sessions"), i, session) {
+	json_array_foreach(json_object_get(answer, "sessions"), i, session)
+	{
 		const char *s = json_string_value(json_object_get(session, "id"));
 
 		if (s && strlen(s) == len && !memcmp(s, id, len))
@@ -128,7 +129,8 @@ render_lun(const json_t *answer, uint32_t lun)
 	json_t *entry;
 	size_t i;
 
-	json_array_foreach(json_object_get(answer, "luns"), i, entry) {
+	json_array_foreach(json_object_get(answer, "luns"), i, entry)
+	{
 		json_t *number = json_object_get(entry, "lun");
 
 		if (json_is_integer(number) && json_integer_value(number) == (json_int_t)lun)
@@ -143,15 +145,11 @@ static const struct {
 	const char *name;
 	enum field field;
 } xattrs[] = {
-	{ "user.lungate.state",    F_STATE },
-	{ "user.lungate.key",      F_KEY },
-	{ "user.lungate.etag",     F_ETAG },
-	{ "user.lungate.generation", F_GENERATION },
-	{ "user.lungate.seq",      F_SEQ },
-	{ "user.lungate.crc32c",   F_CRC32C },
-	{ "user.lungate.overlays", F_OVERLAYS },
-	{ "user.lungate.dirty",    F_DIRTY },
-	{ "user.lungate.cached",   F_CACHED },
+	{"user.lungate.state", F_STATE},       {"user.lungate.key", F_KEY},
+	{"user.lungate.etag", F_ETAG},         {"user.lungate.generation", F_GENERATION},
+	{"user.lungate.seq", F_SEQ},           {"user.lungate.crc32c", F_CRC32C},
+	{"user.lungate.overlays", F_OVERLAYS}, {"user.lungate.dirty", F_DIRTY},
+	{"user.lungate.cached", F_CACHED},
 };
 
 /* Length, or 0 when the store does not know it. */

@@ -36,11 +36,12 @@ static int
 list_targets(struct mount *mount, struct listing *listing)
 {
 	json_t *all = all_targets(mount), *value;
-	struct node node = { NODE_TARGET, 0, 0 };
+	struct node node = {NODE_TARGET, 0, 0};
 	size_t i;
 	int rc = 0;
 
-	json_array_foreach(all, i, value) {
+	json_array_foreach(all, i, value)
+	{
 		const char *name = json_string_value(value);
 
 		if (!name || !tree_name_ok(name))
@@ -63,9 +64,10 @@ list_luns(struct mount *mount, struct node dir, struct listing *listing)
 	size_t i;
 	int rc = answer ? 0 : -ENOENT;
 
-	json_array_foreach(json_object_get(answer, "luns"), i, entry) {
+	json_array_foreach(json_object_get(answer, "luns"), i, entry)
+	{
 		json_int_t lun = json_integer_value(json_object_get(entry, "lun"));
-		struct node node = { NODE_LUN, dir.number, (uint32_t)lun };
+		struct node node = {NODE_LUN, dir.number, (uint32_t)lun};
 
 		if (lun < 0 || lun > UINT32_MAX)
 			continue;
@@ -86,7 +88,8 @@ list_sessions(struct mount *mount, struct node dir, struct listing *listing)
 	size_t i;
 	int rc = answer ? 0 : -ENOENT;
 
-	json_array_foreach(json_object_get(answer, "sessions"), i, entry) {
+	json_array_foreach(json_object_get(answer, "sessions"), i, entry)
+	{
 		const char *id = json_string_value(json_object_get(entry, "id"));
 
 		if (!id || !tree_name_ok(id))
@@ -123,8 +126,9 @@ find_target(struct task *task, struct node *ret)
 	size_t i;
 	int rc = -ENOENT;
 
-	*ret = (struct node){ NODE_TARGET, 0, 0 };
-	json_array_foreach(all, i, value) {
+	*ret = (struct node){NODE_TARGET, 0, 0};
+	json_array_foreach(all, i, value)
+	{
 		const char *name = json_string_value(value);
 
 		if (name && !strcmp(name, task->name) && tree_name_ok(name)) {
@@ -153,7 +157,7 @@ find_lun(struct task *task, struct node *ret, size_t *ret_size)
 {
 	int rc;
 
-	*ret = (struct node){ NODE_LUN, task->node.number, 0 };
+	*ret = (struct node){NODE_LUN, task->node.number, 0};
 	rc = tree_parse(NODE_LUN, task->name, &ret->index);
 	if (rc)
 		return rc;
@@ -169,7 +173,7 @@ find_session(struct task *task, struct node *ret)
 	json_t *session = n ? render_session(answer, task->name, n) : NULL;
 	int rc = -ENOENT;
 
-	*ret = (struct node){ NODE_SESSION, task->node.number, 0 };
+	*ret = (struct node){NODE_SESSION, task->node.number, 0};
 	if (session)
 		rc = names_intern(task->mount->sessions, task->node.number,
 				  json_string_value(json_object_get(session, "id")), NULL, true, &ret->index);
@@ -180,7 +184,7 @@ find_session(struct task *task, struct node *ret)
 static void
 lookup_step(struct task *task)
 {
-	struct node node = { NODE_ROOT, 0, 0 };
+	struct node node = {NODE_ROOT, 0, 0};
 	size_t size = 0;
 	int rc;
 

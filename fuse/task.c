@@ -76,7 +76,8 @@ task_step(struct job *job)
 	if (task->query.status)
 		task_err(task, task->query.status);
 	else if (goes_on(&task->query))
-		task_query(task, task->query.ret_next_chunk, task->query.end_chunk, task->query.max_infos, task->fn);
+		task_query(task, task->query.ret_next_chunk, task->query.end_chunk, task->query.max_infos,
+			   task->fn);
 	else
 		task->fn(task);
 }
@@ -85,7 +86,7 @@ void
 task_run(struct task *task, void (*fn)(struct task *task))
 {
 	task->fn = fn;
-	task->query = (struct vol_req){ 0 };
+	task->query = (struct vol_req){0};
 	task->job.run = task_step;
 	clerk_push(&task->mount->clerk, &task->job);
 }

@@ -14,7 +14,7 @@
 void
 text_init(struct text *text, int dir)
 {
-	*text = (struct text){ .fd = -1, .dir = dir };
+	*text = (struct text){.fd = -1, .dir = dir};
 }
 
 void

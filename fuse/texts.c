@@ -117,14 +117,10 @@ map(struct task *task)
 }
 
 static void (*const renderers[NODE_KINDS])(struct task *task) = {
-	[NODE_README] = readme,
-	[NODE_STATUS] = status,
-	[NODE_METRICS] = metrics,
-	[NODE_TARGET_JSON] = target_json,
-	[NODE_SESSION] = session,
-	[NODE_VOLUME_JSON] = volume_json,
-	[NODE_STATS] = stats,
-	[NODE_MAP] = map,
+	[NODE_README] = readme,   [NODE_STATUS] = status,
+	[NODE_METRICS] = metrics, [NODE_TARGET_JSON] = target_json,
+	[NODE_SESSION] = session, [NODE_VOLUME_JSON] = volume_json,
+	[NODE_STATS] = stats,     [NODE_MAP] = map,
 };
 
 void

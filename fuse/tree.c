@@ -9,25 +9,25 @@
 #include <sys/stat.h>
 
 const struct node_type tree_types[NODE_KINDS] = {
-	[NODE_ROOT]        = { NULL,          NODE_ROOT,        FORM_DIR,  false },
-	[NODE_README]      = { "README",      NODE_ROOT,        FORM_TEXT, false },
-	[NODE_STATUS]      = { "status.json", NODE_ROOT,        FORM_TEXT, false },
-	[NODE_METRICS]     = { "metrics",     NODE_ROOT,        FORM_TEXT, false },
-	[NODE_TARGETS]     = { "targets",     NODE_ROOT,        FORM_DIR,  false },
-	[NODE_TARGET]      = { NULL,          NODE_TARGETS,     FORM_DIR,  false },
-	[NODE_TARGET_JSON] = { "target.json", NODE_TARGET,      FORM_TEXT, false },
-	[NODE_LUN]         = { NULL,          NODE_TARGET,      FORM_LINK, false },
-	[NODE_SESSIONS]    = { "sessions",    NODE_TARGET,      FORM_DIR,  false },
-	[NODE_SESSION]     = { NULL,          NODE_SESSIONS,    FORM_TEXT, false },
-	[NODE_VOLUMES]     = { "volumes",     NODE_ROOT,        FORM_DIR,  false },
-	[NODE_VOLUME]      = { NULL,          NODE_VOLUMES,     FORM_DIR,  false },
-	[NODE_IMAGE]       = { "image",       NODE_VOLUME,      FORM_DATA, true },
-	[NODE_VOLUME_JSON] = { "volume.json", NODE_VOLUME,      FORM_TEXT, false },
-	[NODE_MAP]         = { "map",         NODE_VOLUME,      FORM_TEXT, false },
-	[NODE_STATS]       = { "stats.json",  NODE_VOLUME,      FORM_TEXT, false },
-	[NODE_CHUNKS]      = { "chunks",      NODE_VOLUME,      FORM_DIR,  false },
-	[NODE_CHUNK_GROUP] = { NULL,          NODE_CHUNKS,      FORM_DIR,  false },
-	[NODE_CHUNK]       = { NULL,          NODE_CHUNK_GROUP, FORM_DATA, false },
+	[NODE_ROOT] = {NULL, NODE_ROOT, FORM_DIR, false},
+	[NODE_README] = {"README", NODE_ROOT, FORM_TEXT, false},
+	[NODE_STATUS] = {"status.json", NODE_ROOT, FORM_TEXT, false},
+	[NODE_METRICS] = {"metrics", NODE_ROOT, FORM_TEXT, false},
+	[NODE_TARGETS] = {"targets", NODE_ROOT, FORM_DIR, false},
+	[NODE_TARGET] = {NULL, NODE_TARGETS, FORM_DIR, false},
+	[NODE_TARGET_JSON] = {"target.json", NODE_TARGET, FORM_TEXT, false},
+	[NODE_LUN] = {NULL, NODE_TARGET, FORM_LINK, false},
+	[NODE_SESSIONS] = {"sessions", NODE_TARGET, FORM_DIR, false},
+	[NODE_SESSION] = {NULL, NODE_SESSIONS, FORM_TEXT, false},
+	[NODE_VOLUMES] = {"volumes", NODE_ROOT, FORM_DIR, false},
+	[NODE_VOLUME] = {NULL, NODE_VOLUMES, FORM_DIR, false},
+	[NODE_IMAGE] = {"image", NODE_VOLUME, FORM_DATA, true},
+	[NODE_VOLUME_JSON] = {"volume.json", NODE_VOLUME, FORM_TEXT, false},
+	[NODE_MAP] = {"map", NODE_VOLUME, FORM_TEXT, false},
+	[NODE_STATS] = {"stats.json", NODE_VOLUME, FORM_TEXT, false},
+	[NODE_CHUNKS] = {"chunks", NODE_VOLUME, FORM_DIR, false},
+	[NODE_CHUNK_GROUP] = {NULL, NODE_CHUNKS, FORM_DIR, false},
+	[NODE_CHUNK] = {NULL, NODE_CHUNK_GROUP, FORM_DATA, false},
 };
 
 uint64_t
@@ -43,7 +43,7 @@ tree_node(uint64_t ino, struct node *ret)
 {
 	unsigned kind = ino >> 32 & 0xff;
 
-	*ret = (struct node){ NODE_ROOT, 0, 0 };
+	*ret = (struct node){NODE_ROOT, 0, 0};
 	if (ino == TREE_ROOT_INO)
 		return 0;
 	if (kind == NODE_ROOT || kind >= NODE_KINDS)
@@ -93,7 +93,7 @@ tree_fixed_child(enum node_kind parent, const char *name)
 struct node
 tree_parent(struct node node)
 {
-	struct node up = { tree_types[node.kind].parent, node.number, 0 };
+	struct node up = {tree_types[node.kind].parent, node.number, 0};
 
 	if (node.kind == NODE_CHUNK)
 		up.index = node.index / TREE_GROUP_CHUNKS;
@@ -138,7 +138,7 @@ tree_parse(enum node_kind kind, const char *name, uint32_t *ret_index)
 		if (v > UINT32_MAX)
 			return -ENOENT;
 	}
-	tree_name((struct node){ kind, 0, (uint32_t)v }, canonical);
+	tree_name((struct node){kind, 0, (uint32_t)v}, canonical);
 	if (strcmp(canonical, name) != 0)
 		return -ENOENT;
 	*ret_index = (uint32_t)v;

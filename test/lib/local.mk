@@ -11,3 +11,9 @@ libtestsim_a_SOURCES = \
 check_PROGRAMS += test/lib/miniserver
 test_lib_miniserver_SOURCES = test/lib/miniserver.c
 test_lib_miniserver_LDADD = libgateway.a $(STORES_LIBS)
+# The mount without the daemon.
+if ENABLE_FUSE
+check_PROGRAMS += test/lib/minimount
+test_lib_minimount_SOURCES = test/lib/minimount.c
+test_lib_minimount_LDADD = libmount.a $(STORES_LIBS) $(FUSE_LIBS)
+endif

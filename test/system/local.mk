@@ -10,3 +10,7 @@ IMAGE_SYSTEM_TESTS = test/system/image.sh test/system/enospc.sh
 TESTS += $(IMAGE_SYSTEM_TESTS)
 EXTRA_DIST += $(IMAGE_SYSTEM_TESTS)
 EXTRA_DIST += test/system/first-run.sh
+if ENABLE_FUSE
+TESTS += test/system/mount-loop.sh
+endif
+EXTRA_DIST += test/system/mount-loop.sh

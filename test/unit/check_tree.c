@@ -17,14 +17,14 @@
 
 START_TEST(inode_numbers_are_nodes)
 {
-	static const uint32_t numbers[] = { 0, 1, 77, TREE_NUMBER_MAX };
-	static const uint32_t indexes[] = { 0, 1, 4096, UINT32_MAX };
+	static const uint32_t numbers[] = {0, 1, 77, TREE_NUMBER_MAX};
+	static const uint32_t indexes[] = {0, 1, 4096, UINT32_MAX};
 	struct node back;
 
 	for (unsigned kind = 1; kind < NODE_KINDS; kind++) {
 		for (unsigned i = 0; i < 4; i++) {
 			for (unsigned j = 0; j < 4; j++) {
-				struct node node = { kind, numbers[i], indexes[j] };
+				struct node node = {kind, numbers[i], indexes[j]};
 				uint64_t ino = tree_ino(node);
 
 				ck_assert_uint_gt(ino, TREE_ROOT_INO);
@@ -35,7 +35,7 @@ START_TEST(inode_numbers_are_nodes)
 			}
 		}
 	}
-	ck_assert_uint_eq(tree_ino((struct node){ NODE_ROOT, 0, 0 }), 1);
+	ck_assert_uint_eq(tree_ino((struct node){NODE_ROOT, 0, 0}), 1);
 	ck_assert_int_eq(tree_node(1, &back), 0);
 	ck_assert_int_eq(back.kind, NODE_ROOT);
 	ck_assert_int_eq(tree_node(0, &back), -ENOENT);
@@ -66,7 +66,7 @@ END_TEST
 
 START_TEST(parents)
 {
-	struct node up = tree_parent((struct node){ NODE_CHUNK, 5, 4097 });
+	struct node up = tree_parent((struct node){NODE_CHUNK, 5, 4097});
 
 	ck_assert(up.kind == NODE_CHUNK_GROUP && up.number == 5 && up.index == 1);
 	up = tree_parent(up);
@@ -77,7 +77,7 @@ START_TEST(parents)
 	ck_assert(up.kind == NODE_VOLUMES && up.number == 0);
 	up = tree_parent(up);
 	ck_assert(up.kind == NODE_ROOT && tree_ino(up) == 1);
-	up = tree_parent((struct node){ NODE_SESSION, 3, 9 });
+	up = tree_parent((struct node){NODE_SESSION, 3, 9});
 	ck_assert(up.kind == NODE_SESSIONS && up.number == 3 && up.index == 0);
 }
 END_TEST
@@ -85,30 +85,30 @@ END_TEST
 static const struct {
 	enum node_kind kind;
 	const char *name;
-	int64_t index;          /* -1: no such name */
+	int64_t index; /* -1: no such name */
 } spellings[] = {
-	{ NODE_LUN, "lun0", 0 },
-	{ NODE_LUN, "lun255", 255 },
-	{ NODE_LUN, "lun01", -1 },
-	{ NODE_LUN, "lun", -1 },
-	{ NODE_LUN, "lun-1", -1 },
-	{ NODE_LUN, "luna", -1 },
-	{ NODE_LUN, "lun4294967296", -1 },
-	{ NODE_LUN, "0", -1 },
-	{ NODE_CHUNK_GROUP, "0000", 0 },
-	{ NODE_CHUNK_GROUP, "0fff", 0xfff },
-	{ NODE_CHUNK_GROUP, "fffff", 0xfffff },
-	{ NODE_CHUNK_GROUP, "0FFF", -1 },
-	{ NODE_CHUNK_GROUP, "00fff", -1 },
-	{ NODE_CHUNK_GROUP, "fff", -1 },
-	{ NODE_CHUNK_GROUP, "", -1 },
-	{ NODE_CHUNK, "00000000", 0 },
-	{ NODE_CHUNK, "ffffffff", UINT32_MAX },
-	{ NODE_CHUNK, "1ffffffff", -1 },
-	{ NODE_CHUNK, "0000000g", -1 },
-	{ NODE_CHUNK, "0000000", -1 },
-	{ NODE_CHUNK, "0x000000", -1 },
-	{ NODE_CHUNK, "99999999999999999999999999", -1 },
+	{NODE_LUN, "lun0", 0},
+	{NODE_LUN, "lun255", 255},
+	{NODE_LUN, "lun01", -1},
+	{NODE_LUN, "lun", -1},
+	{NODE_LUN, "lun-1", -1},
+	{NODE_LUN, "luna", -1},
+	{NODE_LUN, "lun4294967296", -1},
+	{NODE_LUN, "0", -1},
+	{NODE_CHUNK_GROUP, "0000", 0},
+	{NODE_CHUNK_GROUP, "0fff", 0xfff},
+	{NODE_CHUNK_GROUP, "fffff", 0xfffff},
+	{NODE_CHUNK_GROUP, "0FFF", -1},
+	{NODE_CHUNK_GROUP, "00fff", -1},
+	{NODE_CHUNK_GROUP, "fff", -1},
+	{NODE_CHUNK_GROUP, "", -1},
+	{NODE_CHUNK, "00000000", 0},
+	{NODE_CHUNK, "ffffffff", UINT32_MAX},
+	{NODE_CHUNK, "1ffffffff", -1},
+	{NODE_CHUNK, "0000000g", -1},
+	{NODE_CHUNK, "0000000", -1},
+	{NODE_CHUNK, "0x000000", -1},
+	{NODE_CHUNK, "99999999999999999999999999", -1},
 };
 
 START_TEST(only_one_spelling)
@@ -123,13 +123,14 @@ START_TEST(only_one_spelling)
 		if (spellings[i].index < 0)
 			continue;
 		ck_assert_uint_eq(index, (uint32_t)spellings[i].index);
-		tree_name((struct node){ spellings[i].kind, 0, index }, name);
+		tree_name((struct node){spellings[i].kind, 0, index}, name);
 		ck_assert_str_eq(name, spellings[i].name);
 	}
 	ck_assert_uint_eq(tree_session_id("s1.json"), 2);
 	ck_assert_uint_eq(tree_session_id(".json"), 0);
 	ck_assert_uint_eq(tree_session_id("s1"), 0);
-	ck_assert(!tree_name_ok("a/b") && !tree_name_ok("..") && !tree_name_ok("") && tree_name_ok("iqn.x:y"));
+	ck_assert(!tree_name_ok("a/b") && !tree_name_ok("..") && !tree_name_ok("") &&
+		  tree_name_ok("iqn.x:y"));
 }
 END_TEST
 
@@ -148,7 +149,7 @@ END_TEST
 
 START_TEST(names_keep_their_numbers)
 {
-	static const uint8_t one[UUID_LEN] = { 1 }, two[UUID_LEN] = { 2 };
+	static const uint8_t one[UUID_LEN] = {1}, two[UUID_LEN] = {2};
 	uint8_t uuid[UUID_LEN];
 	struct names *names;
 	uint32_t a, b, c;
@@ -278,7 +279,7 @@ END_TEST
 
 START_TEST(xattrs)
 {
-	struct chunk_info info = { .index = 5, .state = CHUNK_CLEAN, .generation = 3, .seq = 9, .key = "k" };
+	struct chunk_info info = {.index = 5, .state = CHUNK_CLEAN, .generation = 3, .seq = 9, .key = "k"};
 	char buf[RENDER_XATTR_MAX], names[512];
 	size_t n;
 
@@ -308,8 +309,9 @@ END_TEST
 
 START_TEST(answers_about_targets)
 {
-	json_t *answer = json_pack("{s:{s:s}, s:[{s:i, s:s}, {s:i}, {}], s:[{s:s}, {}, {s:i}]}", "target", "name", "t",
-				   "luns", "lun", 3, "volume", "v", "lun", 4, "sessions", "id", "abc", "id", 7);
+	json_t *answer =
+		json_pack("{s:{s:s}, s:[{s:i, s:s}, {s:i}, {}], s:[{s:s}, {}, {s:i}]}", "target", "name", "t",
+			  "luns", "lun", 3, "volume", "v", "lun", 4, "sessions", "id", "abc", "id", 7);
 	struct text text;
 	char *s;
 
