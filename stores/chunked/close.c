@@ -198,6 +198,15 @@ close_posted(struct loop_msg *msg)
 		close_run(eng);
 }
 
+void
+engine_close_poke(struct engine *eng)
+{
+	if (eng->phase != ENGINE_CLOSING || eng->close_posted || eng->close_step > CLOSE_RECLAIM)
+		return;
+	eng->close_posted = true;
+	loop_post(eng->vol.loop, &eng->close_msg);
+}
+
 static void
 close_late(struct loop_timer *timer)
 {

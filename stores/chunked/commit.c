@@ -794,6 +794,7 @@ commit_finish(struct engine *eng)
 	log_debug("volume %s: commit %llu covers sequence %llu", eng->vol.name,
 		  (unsigned long long)eng->root.commit, (unsigned long long)eng->covered_seq);
 	dead_arm(eng);
+	engine_update_allocated(eng);
 	engine_balance(eng, 0);
 	answer_waiters(eng, 0);
 	if (engine_stopped(eng)) {

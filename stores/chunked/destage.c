@@ -61,6 +61,7 @@ struct destage {
 	struct page **held; /* references behind data; NULL: of the heap block, or the zero page */
 	uint32_t *crcs;     /* as they go into the table */
 	uint8_t *source, *bad;
+	unsigned nbad;
 	uint8_t *heap;
 	struct page *heap_pages; /* stand-ins for journal_read() */
 	/* reading */
@@ -127,6 +128,9 @@ destage_end(struct destage *d, int status)
 	struct engine *eng = d->eng;
 	struct dchunk *dc = d->dc;
 
+	if (status == 0 && d->nbad)
+		log_error("volume %s: %u pages of chunk %llu cannot be had any more and stay unreadable",
+			  eng->vol.name, d->nbad, (unsigned long long)dc->index);
 	if (status == 0) {
 		dc->entry = d->entry;
 		dc->old = d->old;
@@ -395,8 +399,7 @@ mark_bad(struct destage *d, unsigned p)
 		d->crcs[p] = ~actual;
 	d->bad[p] = 1;
 	counter_add(&d->eng->carried_bad, 1);
-	log_error("volume %s: page %u of chunk %llu cannot be had any more and stays unreadable",
-		  d->eng->vol.name, p, (unsigned long long)d->dc->index);
+	d->nbad++;
 }
 
 /** The page to read into. */

@@ -50,10 +50,8 @@ void
 engine_release(struct engine *eng)
 {
 	assert(eng->busy > 0);
-	if (--eng->busy == 0 && eng->phase == ENGINE_CLOSING && !eng->close_posted) {
-		eng->close_posted = true;
-		loop_post(eng->vol.loop, &eng->close_msg);
-	}
+	if (--eng->busy == 0)
+		engine_close_poke(eng);
 }
 
 /* ---- health ----------------------------------------------------------------------- */
@@ -235,10 +233,8 @@ reclaim_posted(struct loop_msg *msg)
 	uint32_t wanted = atomic_exchange(&eng->reclaim_wanted, 0);
 	if (eng->phase == ENGINE_RUNNING)
 		engine_shed(eng, max_of(wanted, RECLAIM_MIN));
-	if (eng->phase == ENGINE_CLOSING && eng->busy == 0 && !eng->close_posted) {
-		eng->close_posted = true;
-		loop_post(eng->vol.loop, &eng->close_msg);
-	}
+	if (eng->busy == 0)
+		engine_close_poke(eng);
 }
 
 static void

@@ -287,7 +287,7 @@ struct reader {
 };
 
 /** done may run before it returns. */
-void reader_start(struct reader *reader);
+void reader_begin(struct reader *reader);
 void read_submit(struct vol_req *req);
 
 struct stream {
@@ -502,6 +502,8 @@ void engine_describe(struct volume *vol, json_t *object);
 void engine_describe_stats(struct volume *vol, json_t *object);
 void engine_close(struct volume *vol, void (*done)(void *arg, int status), void *arg);
 void engine_destroy(struct volume *vol);
+/** Nothing is in flight just now. */
+void engine_close_poke(struct engine *eng);
 /** The memory of one that is dead, or never began to run. */
 void engine_free(struct engine *eng);
 

@@ -353,7 +353,7 @@ edge_read(struct wop *wop)
 				      .pages = &wop->old[wop->edge],
 				      .done = edge_done,
 				      .arg = wop};
-	reader_start(&wop->reader);
+	reader_begin(&wop->reader);
 }
 
 void
@@ -542,7 +542,7 @@ flush_check(struct engine *eng)
 		struct vol_req *req = eng->flush_head;
 		int status = engine_health(eng);
 
-		if (status == 0 && eng->give_up)
+		if (status == 0 && (eng->give_up || eng->abandon))
 			status = eng->commit.failed ? eng->commit.failed : LG_EABORTED;
 		if (status == 0 && req->engine_word[0] > engine_durable_seq(eng))
 			break;

@@ -11,3 +11,10 @@ test_unit_check_journal_fmt_LDADD = $(STORES_LIBS) $(CHECK_LIBS)
 test_unit_check_journal_SOURCES = test/unit/check_journal.c test/lib/journalrig.c test/lib/journalrig.h
 test_unit_check_journal_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_journal_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += test/unit/check_engine
+TESTS += test/unit/check_engine
+test_unit_check_engine_SOURCES = test/unit/check_engine.c test/lib/enginerig.c test/lib/enginerig.h \
+	test/lib/faultstore.c test/lib/faultstore.h
+test_unit_check_engine_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_engine_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
