@@ -39,7 +39,7 @@ s3_call_new(struct object_req *req, const struct s3_step *step, enum s3_class cl
 	call->req = req;
 	call->step = step;
 	call->class = class;
-	call->endpoint = -1;
+	call->endpoint = call->avoid = -1;
 	return call;
 }
 
@@ -283,7 +283,8 @@ common_outcome(struct s3_call *call, enum s3_outcome *ret)
 		call->volunteered = false;
 		return true;
 	}
-	if (call->meaning.err == LG_EPROTO && call->meaning.action == S3_RETRY && ++call->lies >= 4) {
+	if (call->meaning.err == LG_EPROTO && call->meaning.action == S3_RETRY &&
+	    ++call->lies >= S3_LIES_MAX) {
 		call->status = LG_EPROTO;
 		*ret = S3_OUT_DONE;
 		return true;

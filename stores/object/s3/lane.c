@@ -169,6 +169,20 @@ limits_wait(struct s3_lane *lane, uint64_t now)
 	return atomic_load_explicit(&all_in_flight, memory_order_relaxed) >= ALL_MAX ? ALL_WAIT_MS : 0;
 }
 
+/* The next endpoint in turn, another one than failed this call if there is one.  Without this, a call whose
+ * steps alternate could meet the dead one of two at every PUT. */
+static int
+choose_endpoint(struct s3_lane *lane, const struct s3_call *call, uint64_t now, unsigned *ret_wait)
+{
+	unsigned n = lane->s3->url.nendpoints, wait;
+	int first = s3_circuit_pick(lane->circuits, n, &lane->turn, now, ret_wait), other;
+
+	if (first < 0 || first != call->avoid)
+		return first;
+	other = s3_circuit_pick(lane->circuits, n, &lane->turn, now, &wait);
+	return other >= 0 ? other : first;
+}
+
 /* Its time is up while no endpoint answers. */
 static bool
 expired(struct s3_call *call, uint64_t now)
@@ -203,8 +217,7 @@ run(struct loop_msg *msg)
 		call = lane->queues[class].head;
 		limited = limits_wait(lane, now);
 		if (!limited)
-			endpoint = s3_circuit_pick(lane->circuits, lane->s3->url.nendpoints, &lane->turn, now,
-						   &wait);
+			endpoint = choose_endpoint(lane, call, now, &wait);
 		if (limited || (endpoint < 0 && !expired(call, now))) {
 			loop_timer_start(&lane->wake, max_of(limited, wait));
 			break;
@@ -286,6 +299,8 @@ s3_lane_finish(struct s3_call *call, enum s3_outcome outcome, bool answered)
 
 	if (call->endpoint >= 0) {
 		note_circuit(lane, call, answered, now);
+		if (!answered)
+			call->avoid = call->endpoint;
 		lane->window.in_flight--;
 		lane->patient -= call->class != S3_CLASS_FIRST;
 		atomic_fetch_sub_explicit(&all_in_flight, 1, memory_order_relaxed);
@@ -416,7 +431,6 @@ s3_lane_submit(struct s3_call *call)
 		return -ENOMEM;
 	loop_timer_init(&call->pause, loop, on_pause);
 	call->begun_ms = loop_now_ms(loop);
-	call->endpoint = -1;
 	enqueue(call->lane, call, false);
 	return 0;
 }

@@ -84,7 +84,7 @@ static enum s3_outcome
 lie(struct s3_call *call, const char *text)
 {
 	call->meaning = (struct s3_meaning){S3_RETRY, LG_EPROTO, S3_SUBJECT_SERVER, text};
-	if (++call->lies >= 4)
+	if (++call->lies >= S3_LIES_MAX)
 		return done(call, LG_EPROTO);
 	return S3_OUT_AGAIN;
 }

@@ -28,6 +28,7 @@
 #define S3_PARAMS_MAX 8
 #define S3_EXTRA_MAX 6
 #define S3_URL_ROOM 8192u
+#define S3_LIES_MAX 3u         /* then it is no accident */
 
 struct s3_lane;
 
@@ -86,6 +87,7 @@ struct s3_call {
 	unsigned lies;                /* answers that contradict themselves */
 	uint64_t begun_ms, attempt_ms;
 	int endpoint;                 /* -1 = not in flight */
+	int avoid;                    /* the endpoint that failed it; -1 = none did */
 	struct loop_timer pause;
 	bool tried_clock, tried_key, volunteered;
 	uint64_t key_number;
