@@ -88,7 +88,7 @@ command_clear(struct command *cmd)
 	cmd->edtl = cmd->need = cmd->got = cmd->asked = 0;
 	cmd->r2tsn = cmd->datasn = 0;
 	cmd->unsolicited.open = false;
-	cmd->sent = cmd->send_len = 0;
+	cmd->sent = cmd->send_len = cmd->answer_bytes = 0;
 }
 
 struct command *
@@ -157,6 +157,9 @@ command_free(struct command *cmd)
 		conn->ncollect--;
 		conn->collect_bytes -= cmd->need;
 	}
+	conn->answer_bytes -= cmd->answer_bytes;
+	if (conn->runq.head)
+		conn_queue_turn(conn);
 	if (cmd->immediate)
 		conn->nimmediate--;
 	/* all sequences are closed in the pool */

@@ -21,24 +21,24 @@ struct command;
 
 #define R2T_MAX 16u
 #define COMMAND_SLAB 8u
-#define COMMAND_SLABS_MAX 512u      /* 4096 commands: the index has twelve bits of a transfer tag */
+#define COMMAND_SLABS_MAX 512u /* 4096 commands: the index has twelve bits of a transfer tag */
 #define COMMAND_SMALL (2 + SCSI_SENSE_MAX)
 
 enum command_state {
 	COMMAND_FREE,
-	COMMAND_RECEIVE,         /* its PDU comes in */
-	COMMAND_WAIT,            /* for its CmdSN (held), for memory (in parkq), for Data-Out */
-	COMMAND_RUN,             /* with scsi */
-	COMMAND_SEND,            /* its answer is queued or on its way */
+	COMMAND_RECEIVE, /* its PDU comes in */
+	COMMAND_WAIT,    /* for its CmdSN (held), for memory (in parkq), for Data-Out */
+	COMMAND_RUN,     /* with scsi */
+	COMMAND_SEND,    /* its answer is queued or on its way */
 };
 
 /** One sequence of Data-Out PDUs: the unsolicited one, or what an R2T asked for. */
 struct data_seq {
-	bool open;               /* its F bit has not come */
-	bool queued;             /* the R2T is not sent yet */
+	bool open;   /* its F bit has not come */
+	bool queued; /* the R2T is not sent yet */
 	uint32_t offset, length;
 	uint32_t got;
-	uint32_t datasn;         /* the next one */
+	uint32_t datasn; /* the next one */
 };
 
 struct command_queue {
@@ -50,47 +50,48 @@ typedef bool command_fill_fn(struct conn *conn, struct command *cmd);
 
 struct command {
 	struct conn *conn;
-	struct command *next, **prev;    /* conn->active; next: the free list */
+	struct command *next, **prev; /* conn->active; next: the free list */
 	struct command *hash_next, *held_next;
 	struct command *queue_next, *queue_prev;
-	struct command_queue *queue;     /* which one it is in */
+	struct command_queue *queue; /* which one it is in */
 	command_fill_fn *fill;
 	enum command_state state;
-	uint16_t index;                  /* in the pool */
+	uint16_t index; /* in the pool */
 	uint16_t generation;
 	uint8_t opcode;
 	uint8_t flags;
 	bool immediate;
 	bool hashed;
-	bool windowed;                   /* counts in session->outstanding */
-	bool held;                       /* in session->held */
-	bool delivered;                  /* its turn by CmdSN has come */
-	bool skip;                       /* aborted before it came: nothing to do when its turn comes */
+	bool windowed;  /* counts in session->outstanding */
+	bool held;      /* in session->held */
+	bool delivered; /* its turn by CmdSN has come */
+	bool skip;      /* aborted before it came: nothing to do when its turn comes */
 	uint32_t itt, cmdsn, ttt;
 	uint8_t lun[8];
 	uint8_t bhs[ISCSI_BHS_LEN];
-	uint8_t *blob;                   /* data of NOP, text: malloc'd */
+	uint8_t *blob; /* data of NOP, text: malloc'd */
 	uint32_t blob_len;
-	uint8_t small[COMMAND_SMALL];    /* sense, rejected header */
+	uint8_t small[COMMAND_SMALL]; /* sense, rejected header */
 	uint16_t small_len;
-	uint16_t response;               /* login, TMF, logout, reject, async: the code */
-	bool last_login;                 /* this Login Response opens the full feature phase */
+	uint16_t response; /* login, TMF, logout, reject, async: the code */
+	bool last_login;   /* this Login Response opens the full feature phase */
 
 	/* SCSI */
-	bool started;                    /* scsi_task_start has succeeded: release it */
-	bool collecting;                 /* counts in conn->ncollect */
+	bool started;    /* scsi_task_start has succeeded: release it */
+	bool collecting; /* counts in conn->ncollect */
 	bool write, read;
-	bool resolicit;                  /* what came before there was memory was let go: ask for all of it */
+	bool resolicit; /* what came before there was memory was let go: ask for all of it */
 	enum iscsi_condition condition;
 	uint32_t edtl;
-	uint32_t need;                   /* Data-Out bytes that the task takes */
-	uint32_t got;                    /* of them, received */
-	uint32_t asked;                  /* up to here: received, unsolicited or asked for */
+	uint32_t need;  /* Data-Out bytes that the task takes */
+	uint32_t got;   /* of them, received */
+	uint32_t asked; /* up to here: received, unsolicited or asked for */
 	uint32_t r2tsn, datasn;
 	struct data_seq unsolicited;
 	struct data_seq seq[R2T_MAX];
-	unsigned nseq;                   /* open ones */
-	uint32_t sent;                   /* Data-In in slots */
+	unsigned nseq;         /* open ones */
+	uint32_t answer_bytes; /* its part of conn->answer_bytes */
+	uint32_t sent;         /* Data-In in slots */
 	uint32_t send_len;
 	union {
 		struct scsi_task task;
@@ -101,9 +102,9 @@ struct command {
 /* The pool: slabs, made when first needed. */
 struct command_pool {
 	struct command *slab[COMMAND_SLABS_MAX];
-	unsigned nslabs, max;            /* commands */
+	unsigned nslabs, max; /* commands */
 	struct command *free;
-	unsigned nfree;                  /* in the list */
+	unsigned nfree; /* in the list */
 	unsigned used;
 };
 void command_pool_init(struct conn *conn, unsigned max);

@@ -4,7 +4,7 @@
  *
  *   LOGIN    on the loop where it was accepted
  *     -> MOVING   the login is through, its target lives on another loop: the poll handle is closed, a
- * message carries the connection there
+ *                 message carries the connection there
  *     -> WAITING  the session that it replaces ends first
  *     -> FULL     session, nexus, full feature phase
  *   FULL -> LOGOUT   a logout was accepted: tasks end, then DRAIN
@@ -175,6 +175,8 @@ on_turn(struct loop_msg *msg)
 	}
 	if (conn->state == CONN_FULL && conn->parkq.head)
 		scsi_command_unpark(conn);
+	if (conn->state == CONN_FULL && conn->runq.head)
+		scsi_command_run_queued(conn);
 	if (conn->rx.resume) {
 		conn->rx.resume = conn->rx.paused = false;
 		rx_parse(conn);

@@ -17,23 +17,23 @@
 #define CONN_MAGIC 0x636f6e6eu
 #define RX_LOGIN_BUFFER 8192u
 #define RX_BUFFER (128u << 10)
-#define RX_BULK 16384u           /* payloads from here on are worth reading past the buffer */
+#define RX_BULK 16384u /* payloads from here on are worth reading past the buffer */
 #define RX_BULK_TAIL 1024u
-#define TX_SLOTS 128u            /* a power of two */
+#define TX_SLOTS 128u /* a power of two */
 #define TX_IOVS 256u
-#define BLOB_BUDGET (64u << 10)  /* of answers in memory: over it nothing is read */
+#define BLOB_BUDGET (64u << 10) /* of answers in memory: over it nothing is read */
 #define ITT_BUCKETS 256u
-#define COMMANDS_SPARE 48u       /* beside the window: immediate ones, answers on their way out */
+#define COMMANDS_SPARE 48u /* beside the window: immediate ones, answers on their way out */
 #define IMMEDIATE_MAX 16u
 
 enum conn_state {
 	CONN_LOGIN,
-	CONN_MOVING,             /* between two loops */
-	CONN_WAITING,            /* its session waits for the end of another */
+	CONN_MOVING,  /* between two loops */
+	CONN_WAITING, /* its session waits for the end of another */
 	CONN_FULL,
-	CONN_LOGOUT,             /* accepted: tasks end, the answer goes out, then it closes */
-	CONN_DRAIN,              /* closes when its last words are sent */
-	CONN_CLOSING,            /* the socket is closed; what runs is awaited */
+	CONN_LOGOUT,  /* accepted: tasks end, the answer goes out, then it closes */
+	CONN_DRAIN,   /* closes when its last words are sent */
+	CONN_CLOSING, /* the socket is closed; what runs is awaited */
 };
 
 enum rx_step { RX_HEAD, RX_BEGIN, RX_PAYLOAD, RX_TAIL };
@@ -52,18 +52,18 @@ struct rx {
 
 	/* of the PDU that comes in */
 	enum rx_sink sink;
-	uint32_t left;           /* payload still to come */
+	uint32_t left; /* payload still to come */
 	uint32_t crc;
-	struct command *cmd;     /* whose payload it is */
-	struct data_seq *seq;    /* the sequence of a Data-Out */
-	uint32_t task_off;       /* SINK_TASK: where the next byte goes */
-	uint8_t reject;          /* answer it with this reason at its end */
+	struct command *cmd;  /* whose payload it is */
+	struct data_seq *seq; /* the sequence of a Data-Out */
+	uint32_t task_off;    /* SINK_TASK: where the next byte goes */
+	uint8_t reject;       /* answer it with this reason at its end */
 	bool ignore;
-	struct textbuf text;     /* SINK_TEXT */
+	struct textbuf text; /* SINK_TEXT */
 
-	bool paused;             /* at RX_BEGIN: something must be freed first */
-	bool resume;             /* it may have been */
-	uint8_t bulk;            /* PDUs until large payloads count as over */
+	bool paused;  /* at RX_BEGIN: something must be freed first */
+	bool resume;  /* it may have been */
+	uint8_t bulk; /* PDUs until large payloads count as over */
 };
 
 struct tx_slot {
@@ -71,17 +71,17 @@ struct tx_slot {
 	uint8_t head_len;
 	uint8_t tail_len;
 	uint8_t tail[3 + ISCSI_DIGEST_LEN];
-	bool last;               /* the command is over when this is sent */
-	struct command *cmd;     /* whose data it is; may be NULL when there is none */
-	const uint8_t *linear;   /* data in one piece, or NULL: in the task's pages */
+	bool last;             /* the command is over when this is sent */
+	struct command *cmd;   /* whose data it is; may be NULL when there is none */
+	const uint8_t *linear; /* data in one piece, or NULL: in the task's pages */
 	uint32_t data_off, data_len;
 };
 
 struct tx {
 	struct tx_slot slot[TX_SLOTS];
 	unsigned first, n;
-	uint32_t sent;           /* bytes of the first slot that are gone */
-	bool blocked;            /* the socket takes nothing now */
+	uint32_t sent; /* bytes of the first slot that are gone */
+	bool blocked;  /* the socket takes nothing now */
 	uint64_t progress_ms;
 };
 
@@ -91,28 +91,28 @@ struct conn {
 	struct iscsi_server *server;
 	struct shard *shard;
 	struct loop *loop;
-	struct conn *next, **prev;       /* shard->conns */
+	struct conn *next, **prev; /* shard->conns */
 	int fd;
 	uv_poll_t poll;
 	int events;
-	bool poll_open;                  /* between uv_poll_init and the end of uv_close */
-	unsigned pins;                   /* messages and callbacks that will still come */
-	struct loop_msg turn_msg;        /* deferred: resume reading, send */
+	bool poll_open;           /* between uv_poll_init and the end of uv_close */
+	unsigned pins;            /* messages and callbacks that will still come */
+	struct loop_msg turn_msg; /* deferred: resume reading, send */
 	bool turn_queued;
 	struct loop_msg move_msg, wait_msg;
 	struct shard *move_to;
-	struct session *waiting_for;     /* under server->lock */
-	bool wait_lost;                  /* under server->lock: another one took the place */
+	struct session *waiting_for; /* under server->lock */
+	bool wait_lost;              /* under server->lock: another one took the place */
 	struct loop_timer timer;
-	enum close_reason reason;        /* once it closes, or of CONN_DRAIN */
-	char detail[96];                 /* for the log line */
+	enum close_reason reason; /* once it closes, or of CONN_DRAIN */
+	char detail[96];          /* for the log line */
 	char peer[ADDRESS_MAX], local[ADDRESS_MAX];
 	uint64_t since_ms;
 	int64_t since_unix;
 
-	struct login *login;             /* NULL in the full feature phase */
-	struct command *login_answer;    /* the last one, held back until the session stands */
-	struct iscsi_target *target;     /* a reference */
+	struct login *login;          /* NULL in the full feature phase */
+	struct command *login_answer; /* the last one, held back until the session stands */
+	struct iscsi_target *target;  /* a reference */
 	struct session *session;
 
 	/* in effect */
@@ -127,18 +127,19 @@ struct conn {
 
 	/* commands (command.c) */
 	struct command_pool pool;
-	struct command *active;          /* all that are not free */
+	struct command *active; /* all that are not free */
 	struct command *by_itt[ITT_BUCKETS];
-	struct command_queue sendq, parkq;
-	unsigned nrunning;               /* with scsi */
+	struct command_queue sendq, parkq, runq;
+	unsigned nrunning; /* with scsi */
 	bool nexus_freeing;
 	unsigned nimmediate;
-	unsigned ncollect;               /* wait for Data-Out that was asked for or announced */
+	unsigned ncollect; /* wait for Data-Out that was asked for or announced */
 	uint64_t collect_bytes;
+	uint64_t answer_bytes; /* Data-In of commands that run or whose answer is not sent */
 	uint64_t blob_bytes;
 	struct arena_waiter arena_waiter;
 	bool arena_waiting;
-	bool start_blocked;              /* the command at rx.cmd waits for memory, reading stops */
+	bool start_blocked; /* the command at rx.cmd waits for memory, reading stops */
 
 	/* text.c */
 	struct textbuf text_in, text_out;
@@ -147,10 +148,10 @@ struct conn {
 
 	/* nop.c and time-outs */
 	uint64_t last_rx_ms, last_data_ms, last_command_ms;
-	uint64_t nop_sent_ms;            /* 0: none is out */
+	uint64_t nop_sent_ms; /* 0: none is out */
 	uint32_t nop_ttt;
 	bool logout_asked;
-	bool lingering;                  /* CONN_DRAIN: our side is shut down, the end of his is awaited */
+	bool lingering; /* CONN_DRAIN: our side is shut down, the end of his is awaited */
 	struct command *logout_cmd;
 
 	counter_t pdus_in, pdus_out, bytes_in, bytes_out, commands;
@@ -203,7 +204,8 @@ enum rx_go rx_begin(struct conn *conn);
 void rx_end(struct conn *conn);
 /** The data digest is wrong. */
 void rx_digest_error(struct conn *conn);
-/** A command for the request that comes in, with its tags; NULL: it is to be ignored or rejected, as rx now says. */
+/** A command for the request that comes in, with its tags; NULL: it is to be ignored or rejected, as rx now
+ * says. */
 struct command *rx_take(struct conn *conn);
 /** cmd only stands for its CmdSN, which counts as received. */
 void rx_skip(struct conn *conn, struct command *cmd);
@@ -220,6 +222,8 @@ void scsi_command_condition(struct command *cmd, enum iscsi_condition condition)
 void scsi_command_drop(struct command *cmd);
 /** Memory may be there: start what is parked. */
 void scsi_command_unpark(struct conn *conn);
+/** Answers were sent: run what waited for that. */
+void scsi_command_run_queued(struct conn *conn);
 
 /* -- data_out.c: R2Ts and what comes of them -- */
 enum rx_go data_out_begin(struct conn *conn);

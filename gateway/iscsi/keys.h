@@ -15,15 +15,15 @@
 
 #include "common/err.h"
 
-#define KEYS_NAME_MAX 63        /* 6.1: key-name */
+#define KEYS_NAME_MAX 63 /* 6.1: key-name */
 #define KEYS_VALUE_MAX 8192
-#define KEYS_PAIRS_MAX 256      /* of one text */
+#define KEYS_PAIRS_MAX 256 /* of one text */
 
 /** A growing text with an upper bound. */
 struct textbuf {
 	char *data;
 	size_t len, room, max;
-	bool full;              /* something did not fit, or memory was short: sticky */
+	bool full; /* something did not fit, or memory was short: sticky */
 };
 void textbuf_init(struct textbuf *buf, size_t max);
 void textbuf_fini(struct textbuf *buf);
@@ -35,7 +35,8 @@ void textbuf_drop(struct textbuf *buf, size_t n);
 
 /** Append "key=value" and its NUL; a failure shows in buf->full. */
 void keys_add(struct textbuf *buf, const char *key, const char *value);
-void keys_addf(struct textbuf *buf, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void keys_addf(struct textbuf *buf, const char *key, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 struct key_pair {
 	const char *key, *value;
@@ -46,8 +47,8 @@ struct keys {
 	unsigned n;
 };
 
-/** Cut a complete text into pairs in place.  0, or LG_EPROTO: a pair without '=', a key with a character that none may have,
- *  one that is too long or too many, a last pair that is cut off. */
+/** Cut a complete text into pairs in place.  0, or LG_EPROTO: a pair without '=', a key with a character that
+ * none may have, one that is too long or too many, a last pair that is cut off. */
 MUST_CHECK int keys_parse(char *text, size_t len, struct keys *ret);
 /** The value, or NULL. */
 const char *keys_find(const struct keys *keys, const char *key);

@@ -18,7 +18,7 @@
 #include "gateway/iscsi/pdu.h"
 #include "gateway/iscsi/status.h"
 
-#define LOGIN_TEXT_MAX 16384    /* key=value text of one request sequence; 6.1 asks for at least 8192 */
+#define LOGIN_TEXT_MAX 16384 /* key=value text of one request sequence; 6.1 asks for at least 8192 */
 #define LOGIN_ALIAS_MAX 255
 #define LOGIN_REQUESTS_MAX 64
 #define LOGIN_PORTAL_GROUP 1
@@ -26,10 +26,11 @@
 struct login;
 
 struct login_ops {
-	/** May this initiator log in to the target of this (normalised) name? 0, -ENOENT, -EPERM, LG_ESTOPPING. */
+	/** May this initiator log in to the target of this (normalised) name? 0, -ENOENT, -EPERM,
+	 * LG_ESTOPPING. */
 	int (*find_target)(void *arg, const struct login *login);
-	/** TSIH is not 0: the session that the connection wants to join or take over. 0, -ESRCH, -EUSERS; fills in
-	 *  the session-wide part of params. */
+	/** TSIH is not 0: the session that the connection wants to join or take over. 0, -ESRCH, -EUSERS;
+	 * fills in the session-wide part of params. */
 	int (*find_session)(void *arg, struct login *login);
 };
 
@@ -54,21 +55,22 @@ struct login {
 	char target[ISCSI_NAME_MAX + 1];
 
 	bool authenticated;
-	bool declared;               /* our MaxRecvDataSegmentLength is said */
+	bool declared; /* our MaxRecvDataSegmentLength is said */
 	unsigned requests;
 	struct textbuf in, out;
 };
 
 /** What to answer to one request. */
 struct login_reply {
-	uint16_t status;             /* not ISCSI_LOGIN_OK: the login has failed; answer, then close */
-	uint8_t flags;               /* byte 1 */
-	bool full;                   /* this answer ends the login phase */
+	uint16_t status; /* not ISCSI_LOGIN_OK: the login has failed; answer, then close */
+	uint8_t flags;   /* byte 1 */
+	bool full;       /* this answer ends the login phase */
 	const char *text;
 	uint32_t text_len;
 };
 
-void login_init(struct login *login, const struct login_ops *ops, void *arg, const struct param_limits *limits);
+void login_init(struct login *login, const struct login_ops *ops, void *arg,
+		const struct param_limits *limits);
 void login_fini(struct login *login);
 
 /** One Login Request.  The text of the reply stays valid until the next call. */

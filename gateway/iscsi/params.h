@@ -49,24 +49,24 @@ enum param {
 };
 
 enum param_kind {
-	PARAM_KIND_AND,          /* boolean, Yes when both say so */
+	PARAM_KIND_AND, /* boolean, Yes when both say so */
 	PARAM_KIND_OR,
-	PARAM_KIND_MIN,          /* number, the smaller one */
+	PARAM_KIND_MIN, /* number, the smaller one */
 	PARAM_KIND_MAX,
-	PARAM_KIND_LIST,         /* the first of his list that we have */
-	PARAM_KIND_DECLARED,     /* number that each side states for itself: no answer */
-	PARAM_KIND_NAMED,        /* text that the login itself reads: no answer */
-	PARAM_KIND_OURS,         /* only the target sends it */
-	PARAM_KIND_AUTH,         /* the login answers it */
-	PARAM_KIND_TEXT,         /* a request for text of the full feature phase: text.c answers it */
-	PARAM_KIND_SAY_NO,       /* obsolete (13.25): "No" */
-	PARAM_KIND_REJECT,       /* obsolete (13.25): "Reject" */
+	PARAM_KIND_LIST,     /* the first of his list that we have */
+	PARAM_KIND_DECLARED, /* number that each side states for itself: no answer */
+	PARAM_KIND_NAMED,    /* text that the login itself reads: no answer */
+	PARAM_KIND_OURS,     /* only the target sends it */
+	PARAM_KIND_AUTH,     /* the login answers it */
+	PARAM_KIND_TEXT,     /* a request for text of the full feature phase: text.c answers it */
+	PARAM_KIND_SAY_NO,   /* obsolete (13.25): "No" */
+	PARAM_KIND_REJECT,   /* obsolete (13.25): "Reject" */
 };
 
 /* Where a key may be used. */
-#define PARAM_LEADING 0x01u      /* LO: the first connection of a session alone */
-#define PARAM_LOGIN 0x02u        /* IO: in the login of each connection */
-#define PARAM_FULL 0x04u         /* in the full feature phase */
+#define PARAM_LEADING 0x01u /* LO: the first connection of a session alone */
+#define PARAM_LOGIN 0x02u   /* IO: in the login of each connection */
+#define PARAM_FULL 0x04u    /* in the full feature phase */
 #define PARAM_ANYWHERE (PARAM_LOGIN | PARAM_FULL)
 #define PARAM_SECURITY_TOO 0x08u /* also in the security stage of the login */
 #define PARAM_NO_DISCOVERY 0x10u /* Irrelevant in a discovery session */
@@ -76,8 +76,8 @@ struct param_desc {
 	const char *name;
 	enum param_kind kind;
 	unsigned where;
-	uint32_t min, max;       /* numbers */
-	uint32_t fallback;       /* the RFC's default; index into choices for lists, 0/1 for booleans */
+	uint32_t min, max;          /* numbers */
+	uint32_t fallback;          /* the RFC's default; index into choices for lists, 0/1 for booleans */
 	const char *const *choices; /* LIST: what we have, NULL-terminated */
 };
 extern const struct param_desc param_table[PARAM_COUNT];
@@ -85,12 +85,12 @@ extern const struct param_desc param_table[PARAM_COUNT];
 enum param_phase { PARAM_PHASE_SECURITY, PARAM_PHASE_OPERATIONAL, PARAM_PHASE_FULL };
 
 struct params {
-	uint32_t mine[PARAM_COUNT];      /* what we would like; for declared ones what we state */
-	uint32_t his[PARAM_COUNT];       /* what he offered or stated; default until then */
-	uint32_t active[PARAM_COUNT];    /* what holds */
-	uint32_t seen;                   /* bit per key: offered in this negotiation */
+	uint32_t mine[PARAM_COUNT];   /* what we would like; for declared ones what we state */
+	uint32_t his[PARAM_COUNT];    /* what he offered or stated; default until then */
+	uint32_t active[PARAM_COUNT]; /* what holds */
+	uint32_t seen;                /* bit per key: offered in this negotiation */
 	bool discovery;
-	bool leading;                    /* first connection of its session */
+	bool leading; /* first connection of its session */
 };
 
 /** RFC defaults active; `mine` from the limits, cut to what the RFC allows. */
@@ -103,9 +103,9 @@ void params_init(struct params *params, const struct param_limits *limits);
 enum param param_find(const char *name);
 
 /**
- * Answer one offered pair into out.  Kinds NAMED, AUTH and TEXT are the caller's: nothing is done for them here.
- * 0; LG_EPROTO when the offer itself breaks the protocol (a key twice in one negotiation, 6.3):
- * the negotiation fails then.
+ * Answer one offered pair into out.  Kinds NAMED, AUTH and TEXT are the caller's: nothing is done for them
+ * here. 0; LG_EPROTO when the offer itself breaks the protocol (a key twice in one negotiation, 6.3): the
+ * negotiation fails then.
  */
 MUST_CHECK int params_offer(struct params *params, enum param_phase phase, const char *key, const char *value,
 			    struct textbuf *out);

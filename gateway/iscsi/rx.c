@@ -5,8 +5,8 @@
  *   HEAD     BHS, AHS and header digest, all in the buffer; lengths are checked here, before anything is kept
  *   BEGIN    rx_begin() chooses the sink of the payload; RX_PAUSE stops here until something is freed
  *   PAYLOAD  from the buffer into the sink; what is not there yet is read straight into the pages of the
- * task, and what follows it into the buffer, with one readv TAIL     padding and data digest, in the buffer;
- * then rx_end()
+ *            task, and what follows it into the buffer, with one readv
+ *   TAIL     padding and data digest, in the buffer; then rx_end()
  *
  * Invariants: outside of PAYLOAD everything of a PDU that was read is in the buffer;
  * while bytes go straight to a task the buffer is empty; a paused connection is not polled for reading.

@@ -3,10 +3,12 @@
  * A SCSI command, from its PDU to its answer.
  *
  *   RECEIVE  the PDU comes in; scsi_task_start() has given pages for Data-Out, and immediate data goes into
- * them WAIT     until all of these hold: its CmdSN is reached (delivered), its task is started (else it
- * stands in conn->parkq), the unsolicited data that was announced has ended, all data that it takes is there
- *   RUN      scsi_task_run(); ends in task_done()
- *   SEND     data_in_fill() puts Data-In and status into slots; freed when the last is sent
+ *            them
+ *   WAIT     until all of these hold: its CmdSN is reached (delivered), its task is started (else it stands
+ * in conn->parkq), the unsolicited data that was announced has ended, all data that it takes is there; then,
+ * in conn->runq, until Data-In of commands before it is sent and holds no memory any more RUN
+ * scsi_task_run(); ends in task_done() SEND     data_in_fill() puts Data-In and status into slots; freed when
+ * the last is sent
  *
  * A transfer that goes wrong sets a condition (11.4.7.2): no more is asked for, and once every open sequence
  * has had its F bit the command is answered with CHECK CONDITION without being run (7.8).
@@ -37,6 +39,9 @@ task_done(struct scsi_task *task)
 		command_free(cmd);
 	} else {
 		cmd->send_len = min_of(task->in_len, task->in_room);
+		conn->answer_bytes -= cmd->answer_bytes;
+		cmd->answer_bytes = cmd->send_len;
+		conn->answer_bytes += cmd->answer_bytes;
 		tx_queue(conn, cmd, data_in_fill);
 	}
 	if (conn->state == CONN_LOGOUT)
@@ -59,13 +64,49 @@ stop_collecting(struct command *cmd)
 }
 
 static void
+run_now(struct command *cmd)
+{
+	struct conn *conn = cmd->conn;
+
+	cmd->answer_bytes = min_of(cmd->task.in_room, VOLUME_MAX_IO);
+	conn->answer_bytes += cmd->answer_bytes;
+	cmd->state = COMMAND_RUN;
+	conn->nrunning++;
+	conn_pin(conn);
+	scsi_task_run(&cmd->task);
+}
+
+/* Has it room for the answer within the connection's share? */
+static bool
+has_room(const struct conn *conn, const struct command *cmd)
+{
+	uint32_t bytes = min_of(cmd->task.in_room, VOLUME_MAX_IO);
+
+	return !bytes || !conn->answer_bytes || conn->answer_bytes + bytes <= conn->server->budget;
+}
+
+static void
 run(struct command *cmd)
 {
+	struct conn *conn = cmd->conn;
+
 	stop_collecting(cmd);
-	cmd->state = COMMAND_RUN;
-	cmd->conn->nrunning++;
-	conn_pin(cmd->conn);
-	scsi_task_run(&cmd->task);
+	/* behind others that wait, so that their order stays; HEAD OF QUEUE waits for nobody */
+	if ((conn->runq.head && cmd->task.attr != SCSI_ATTR_HEAD) || !has_room(conn, cmd))
+		command_enqueue(&conn->runq, cmd);
+	else
+		run_now(cmd);
+}
+
+void
+scsi_command_run_queued(struct conn *conn)
+{
+	struct command *cmd;
+
+	while ((cmd = conn->runq.head) && has_room(conn, cmd)) {
+		command_dequeue(cmd);
+		run_now(cmd);
+	}
 }
 
 /* Answer with the condition; the task never runs. */
@@ -187,7 +228,7 @@ too_large(const struct conn *conn, const struct command *cmd)
 static int
 start(struct conn *conn, struct command *cmd)
 {
-	if (cmd->write && conn->ncollect && conn->collect_bytes + cmd->edtl > conn->server->collect_budget)
+	if (cmd->write && conn->ncollect && conn->collect_bytes + cmd->edtl > conn->server->budget)
 		return -EAGAIN;
 	if (scsi_task_start(&cmd->task) == -EAGAIN) {
 		if (too_large(conn, cmd)) {

@@ -67,8 +67,8 @@ iscsi_server_new(struct loop *const *loops, unsigned nloops, struct arena *arena
 	}
 	server->arena = arena;
 	server->limits = *limits;
-	/* one that never sends what it announced takes no more than this from the others */
-	server->collect_budget = max_of(bytes / 8, (uint64_t)4 << 20);
+	/* one that never sends what it announced, or never reads, takes no more than this from the others */
+	server->budget = max_of(bytes / 8, (uint64_t)4 << 20);
 	pthread_mutex_init(&server->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -3,8 +3,9 @@
  * The server as the files of gateway/iscsi/ see it: its loops, and the tables
  * of portals, targets and sessions.
  *
- * Threads: the tables are under `lock`, which is taken at login, at the end of a connection, for SendTargets and by
- * configuration, and never with another lock or a callback inside.  A shard is its loop's alone; its counters are read by any thread.
+ * Threads: the tables are under `lock`, which is taken at login, at the end of a connection, for SendTargets
+ * and by configuration, and never with another lock or a callback inside.  A shard is its loop's alone; its
+ * counters are read by any thread.
  */
 #ifndef LUNGATE_GATEWAY_ISCSI_SERVER_H
 #define LUNGATE_GATEWAY_ISCSI_SERVER_H
@@ -18,34 +19,34 @@
 #include "gateway/iscsi/login.h"
 #include "gateway/iscsi/status.h"
 
-#define ADDRESS_MAX 64           /* "[...]:65535" */
-#define STOP_GRACE_MS 2000       /* from a request to log out to the end of a connection */
+#define ADDRESS_MAX 64     /* "[...]:65535" */
+#define STOP_GRACE_MS 2000 /* from a request to log out to the end of a connection */
 
 struct conn;
 struct portal;
 struct session;
 
 /* Counters of one loop.  STAT(name) */
-#define ISCSI_STATS(STAT)                                                                                       \
-	STAT(accepted)                                                                                          \
-	STAT(logins)                                                                                            \
-	STAT(login_failures)                                                                                    \
-	STAT(logouts)                                                                                           \
-	STAT(rejects)                                                                                           \
-	STAT(pdus_in)                                                                                           \
-	STAT(pdus_out)                                                                                          \
-	STAT(bytes_in)                                                                                          \
-	STAT(bytes_out)                                                                                         \
-	STAT(commands)                                                                                          \
-	STAT(data_out_pdus)                                                                                     \
-	STAT(data_in_pdus)                                                                                      \
-	STAT(r2ts)                                                                                              \
-	STAT(task_management)                                                                                   \
-	STAT(nop_ins_sent)                                                                                      \
-	STAT(ignored_pdus)       /* outside of the command window, or for a task that is gone */                \
-	STAT(parked)             /* commands that waited for memory */                                          \
-	STAT(asked_again)        /* of those, whose data was let go and asked for again */                      \
-	STAT(failed_transfers)   /* commands that ended with a condition of RFC 7143 11.4.7.2 */
+#define ISCSI_STATS(STAT)                                                                                    \
+	STAT(accepted)                                                                                       \
+	STAT(logins)                                                                                         \
+	STAT(login_failures)                                                                                 \
+	STAT(logouts)                                                                                        \
+	STAT(rejects)                                                                                        \
+	STAT(pdus_in)                                                                                        \
+	STAT(pdus_out)                                                                                       \
+	STAT(bytes_in)                                                                                       \
+	STAT(bytes_out)                                                                                      \
+	STAT(commands)                                                                                       \
+	STAT(data_out_pdus)                                                                                  \
+	STAT(data_in_pdus)                                                                                   \
+	STAT(r2ts)                                                                                           \
+	STAT(task_management)                                                                                \
+	STAT(nop_ins_sent)                                                                                   \
+	STAT(ignored_pdus)     /* outside of the command window, or for a task that is gone */               \
+	STAT(parked)           /* commands that waited for memory */                                         \
+	STAT(asked_again)      /* of those, whose data was let go and asked for again */                     \
+	STAT(failed_transfers) /* commands that ended with a condition of RFC 7143 11.4.7.2 */
 
 struct iscsi_stats {
 #define STAT(name) counter_t name;
@@ -65,7 +66,7 @@ struct iscsi_target {
 	char name[ISCSI_NAME_MAX + 1];
 	struct scsi_target *scsi;
 	struct iscsi_target *next;
-	unsigned refs;               /* the table's, and one for each connection that found it */
+	unsigned refs; /* the table's, and one for each connection that found it */
 	bool removed;
 };
 
@@ -74,7 +75,9 @@ struct iscsi_server {
 	unsigned nshards;
 	struct arena *arena;
 	struct iscsi_limits limits;
-	uint64_t collect_budget;     /* bytes of the arena that one connection's unfinished writes may hold */
+	/** Bytes of the arena that one connection may hold for writes whose data has not come, and again
+	 *  for reads whose data is not sent. */
+	uint64_t budget;
 	_Atomic unsigned nconns;
 	_Atomic unsigned next_shard; /* round robin of accept */
 	_Atomic bool stopping;
@@ -82,7 +85,7 @@ struct iscsi_server {
 	_Atomic unsigned long long logged_reject, logged_login;
 
 	pthread_mutex_t lock;
-	pthread_cond_t changed;      /* a connection is gone */
+	pthread_cond_t changed; /* a connection is gone */
 	struct portal *portals;
 	struct iscsi_target *targets;
 	struct session *sessions;
@@ -91,7 +94,8 @@ struct iscsi_server {
 
 /** The shard of a loop, or NULL when connections may not live there. */
 struct shard *server_shard(struct iscsi_server *server, const struct loop *loop);
-/** Not on a loop: wait at most ms until *value (under the lock; NULL: the number of connections) is at most `most`. */
+/** Not on a loop: wait at most ms until *value (under the lock; NULL: the number of connections) is at most
+ * `most`. */
 bool server_await(struct iscsi_server *server, const unsigned *value, unsigned most, unsigned ms);
 
 /* -- target.c -- */

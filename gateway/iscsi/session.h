@@ -15,7 +15,7 @@ struct command;
 struct session {
 	struct iscsi_server *server;
 	struct shard *shard;
-	struct iscsi_target *target;     /* NULL: discovery; the reference is the connection's */
+	struct iscsi_target *target; /* NULL: discovery; the reference is the connection's */
 	struct scsi_nexus *nexus;
 	struct conn *conn;
 	char initiator[ISCSI_NAME_MAX + 1];
@@ -26,12 +26,12 @@ struct session {
 
 	/* 4.2.2.1: the window is [expcmdsn, maxcmdsn] as last told */
 	uint32_t expcmdsn, maxcmdsn;
-	unsigned outstanding;            /* non-immediate commands without an answer */
-	struct command *held;            /* came before their turn, by CmdSN */
+	unsigned outstanding; /* non-immediate commands without an answer */
+	struct command *held; /* came before their turn, by CmdSN */
 
 	/* under server->lock */
 	struct session *next, **prev;
-	struct conn *successor;          /* waits at its login for the end of this one */
+	struct conn *successor; /* waits at its login for the end of this one */
 	struct loop_msg end_msg;
 	enum close_reason end_reason;
 	bool end_posted, end_ran, zombie;
@@ -47,7 +47,8 @@ void session_free(struct session *session);
 /** Under server->lock, any thread: have it closed. */
 void session_end(struct session *session, enum close_reason reason);
 /** Any thread: end all sessions of a target. */
-void session_end_all(struct iscsi_server *server, const struct iscsi_target *target, enum close_reason reason);
+void session_end_all(struct iscsi_server *server, const struct iscsi_target *target,
+		     enum close_reason reason);
 
 /** login_ops.find_session */
 int session_find_for_login(void *arg, struct login *login);

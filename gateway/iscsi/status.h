@@ -22,42 +22,42 @@ const char *reject_reason_text(uint8_t reason);
 /** The iSCSI conditions that end a SCSI command, 11.4.7.2. */
 enum iscsi_condition {
 	ISCSI_COND_NONE,
-	ISCSI_COND_UNEXPECTED_DATA,   /* unsolicited data where none was allowed */
-	ISCSI_COND_INCORRECT_AMOUNT,  /* more or less data than was asked for */
-	ISCSI_COND_CRC_ERROR,         /* a data digest that does not fit, or a Data-Out that is missing before another */
-	ISCSI_COND_TOO_LARGE,         /* more than all of our memory: status BUSY, no sense data */
+	ISCSI_COND_UNEXPECTED_DATA,  /* unsolicited data where none was allowed */
+	ISCSI_COND_INCORRECT_AMOUNT, /* more or less data than was asked for */
+	ISCSI_COND_CRC_ERROR,        /* a wrong data digest, or a Data-Out that is missing before another */
+	ISCSI_COND_TOO_LARGE,        /* more than all of our memory: status BUSY, no sense data */
 };
 #define ISCSI_CONDITION_SENSE_LEN 18
 /** Fixed-format sense data. */
 void iscsi_condition_sense(enum iscsi_condition condition, uint8_t sense[ISCSI_CONDITION_SENSE_LEN]);
 
 /** Why a connection ended.  CLOSE(id, name, is an error, words) */
-#define CLOSE_REASONS(CLOSE)                                                                                    \
-	CLOSE(PEER, "peer", false, "closed by the initiator")                                                   \
-	CLOSE(LOGOUT, "logout", false, "logged out")                                                            \
-	CLOSE(REINSTATED, "reinstated", false, "the initiator logged in anew")                                  \
-	CLOSE(STOPPING, "stopping", false, "lungate stops")                                                     \
-	CLOSE(TARGET_REMOVED, "target_removed", false, "the target was removed")                                \
-	CLOSE(TARGET_RESET, "target_reset", false, "target cold reset")                                         \
-	CLOSE(IDLE, "idle", false, "idle for too long")                                                         \
-	CLOSE(SOCKET, "socket_error", true, "the socket failed")                                                \
-	CLOSE(LIMIT, "connection_limit", true, "too many connections")                                          \
-	CLOSE(LOGIN_FAILED, "login_failed", true, "the login was refused")                                      \
-	CLOSE(LOGIN_TIMEOUT, "login_timeout", true, "no login in time")                                         \
-	CLOSE(NOP_TIMEOUT, "nop_timeout", true, "no answer to a NOP-In")                                        \
-	CLOSE(STALLED, "stalled", true, "data that was asked for did not come, or answers were not read")      \
-	CLOSE(NOT_ISCSI, "not_iscsi", true, "the first bytes are no iSCSI login")                               \
-	CLOSE(OVERSIZE, "oversize", true, "a PDU is longer than was agreed")                                    \
-	CLOSE(HEADER_DIGEST, "header_digest", true, "a header digest is wrong")                                 \
-	CLOSE(DATA_DIGEST, "data_digest", true, "a data digest is wrong")                                       \
-	CLOSE(PROTOCOL, "protocol", true, "the protocol was broken")                                            \
+#define CLOSE_REASONS(CLOSE)                                                                                 \
+	CLOSE(PEER, "peer", false, "closed by the initiator")                                                \
+	CLOSE(LOGOUT, "logout", false, "logged out")                                                         \
+	CLOSE(REINSTATED, "reinstated", false, "the initiator logged in anew")                               \
+	CLOSE(STOPPING, "stopping", false, "lungate stops")                                                  \
+	CLOSE(TARGET_REMOVED, "target_removed", false, "the target was removed")                             \
+	CLOSE(TARGET_RESET, "target_reset", false, "target cold reset")                                      \
+	CLOSE(IDLE, "idle", false, "idle for too long")                                                      \
+	CLOSE(SOCKET, "socket_error", true, "the socket failed")                                             \
+	CLOSE(LIMIT, "connection_limit", true, "too many connections")                                       \
+	CLOSE(LOGIN_FAILED, "login_failed", true, "the login was refused")                                   \
+	CLOSE(LOGIN_TIMEOUT, "login_timeout", true, "no login in time")                                      \
+	CLOSE(NOP_TIMEOUT, "nop_timeout", true, "no answer to a NOP-In")                                     \
+	CLOSE(STALLED, "stalled", true, "data that was asked for did not come, or answers were not read")    \
+	CLOSE(NOT_ISCSI, "not_iscsi", true, "the first bytes are no iSCSI login")                            \
+	CLOSE(OVERSIZE, "oversize", true, "a PDU is longer than was agreed")                                 \
+	CLOSE(HEADER_DIGEST, "header_digest", true, "a header digest is wrong")                              \
+	CLOSE(DATA_DIGEST, "data_digest", true, "a data digest is wrong")                                    \
+	CLOSE(PROTOCOL, "protocol", true, "the protocol was broken")                                         \
 	CLOSE(NO_MEMORY, "no_memory", true, "out of memory")
 
 enum close_reason {
 #define CLOSE(id, name, error, text) CLOSE_##id,
 	CLOSE_REASONS(CLOSE)
 #undef CLOSE
-	CLOSE_COUNT
+		CLOSE_COUNT
 };
 const char *close_reason_name(enum close_reason reason);
 const char *close_reason_text(enum close_reason reason);

@@ -37,9 +37,9 @@ tx_numbers(struct conn *conn, bool status)
 		conn->statsn++;
 	if (session) {
 		n.expcmdsn = session->expcmdsn;
-		n.maxcmdsn = session_maxcmdsn(session,
-					      conn->start_blocked || conn->parkq.head ||
-						      conn->collect_bytes > conn->server->collect_budget / 2);
+		n.maxcmdsn =
+			session_maxcmdsn(session, conn->start_blocked || conn->parkq.head ||
+							  conn->collect_bytes > conn->server->budget / 2);
 	} else if (conn->login) {
 		n.expcmdsn = conn->login->cmdsn;
 		n.maxcmdsn = n.expcmdsn + conn->server->limits.queue_depth - 1;

@@ -2,10 +2,13 @@
 /*
  * Any Login Requests, one after another, to the login machine.
  *
- * An input is a row of requests: flags (byte 1 of the header), a byte of oddities, length (2, little-endian),
- * text. oddities: 1 another ISID, 2 a TSIH, 4 another CID, 8 another ITT, 16 another CmdSN, 32 version 1, 64
- * the session is not there What must hold: an answer fits in one PDU; full only with transit, the names, and
- * no error; what goes out is key=value text again; nothing after an error.
+ * An input is a row of requests: flags (byte 1 of the header), a byte of oddities, length (2,
+ * little-endian), text.
+ *   oddities   1 another ISID, 2 a TSIH, 4 another CID, 8 another ITT, 16 another CmdSN, 32 version 1,
+ *              64 the session is not there
+ *
+ * What must hold: an answer fits in one PDU; full only with transit, the names, and no error; what goes out
+ * is key=value text again; nothing after an error.
  */
 #include <assert.h>
 #include <errno.h>

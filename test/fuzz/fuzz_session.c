@@ -4,10 +4,17 @@
  * behind it.
  *
  * First byte: what is negotiated (index into `offers`).  Then steps of 12 bytes:
- *   0 opcode and I bit  1 flags  2 ITT (small numbers, so that they meet)  3 what the transfer tag is (see
- * ttt_of) 4 CmdSN relative to the right one (signed)  5 expected length in units of 256  6 DataSN  7 buffer
- * offset, units of 256 8 data length, units of 64 (0xff: one that is not sent)  9 LUN  10, 11 two bytes of
- * the CDB
+ *   0  opcode and I bit
+ *   1  flags
+ *   2  ITT (small numbers, so that they meet)
+ *   3  what the transfer tag is, see ttt_of()
+ *   4  CmdSN relative to the right one, signed
+ *   5  expected length, units of 256
+ *   6  DataSN
+ *   7  buffer offset, units of 256
+ *   8  data length, units of 64; 0xff: one that is not sent
+ *   9  LUN
+ *   10, 11  two bytes of the CDB
  *
  * What must hold: the server stays, the connection ends when we close it, and no page and no connection is
  * left behind.

@@ -20,7 +20,7 @@ struct raw {
 	int fd;
 	uint8_t isid[6];
 	uint16_t tsih, cid;
-	uint32_t itt;           /* of the next request */
+	uint32_t itt; /* of the next request */
 	uint32_t cmdsn, expstatsn;
 	uint32_t expcmdsn, maxcmdsn; /* as last told */
 	bool header_digest, data_digest;
@@ -31,8 +31,8 @@ struct raw {
 	/* how raw_transfer() writes */
 	uint32_t max_send, first_burst;
 	bool immediate, unsolicited;
-	unsigned r2ts;          /* seen by the last transfer */
-	unsigned r2ts_at_once;  /* at most outstanding */
+	unsigned r2ts;         /* seen by the last transfer */
+	unsigned r2ts_at_once; /* at most outstanding */
 };
 
 /** address as "127.0.0.1:3260" or "[::1]:3260"; 0 or a negative errno. */
@@ -60,8 +60,8 @@ int raw_login(struct raw *raw, const char *initiator, const char *target, const 
 int raw_logout(struct raw *raw);
 
 /** Send a SCSI Command PDU. Returns its ITT. */
-uint32_t raw_command(struct raw *raw, unsigned lun, const uint8_t *cdb, unsigned cdb_len, uint8_t flags, uint32_t edtl,
-		     const void *data, uint32_t len);
+uint32_t raw_command(struct raw *raw, unsigned lun, const uint8_t *cdb, unsigned cdb_len, uint8_t flags,
+		     uint32_t edtl, const void *data, uint32_t len);
 int raw_data_out(struct raw *raw, uint32_t itt, uint32_t ttt, uint32_t datasn, uint32_t offset, bool final,
 		 const void *data, uint32_t len);
 /** Wait for the end of a command: its SCSI status, or negative.  Data-In goes to `in` (may be NULL). */
@@ -71,7 +71,8 @@ unsigned raw_sense(const struct raw *raw);
 
 /** READ(16) or WRITE(16), whole; the SCSI status. */
 int raw_read(struct raw *raw, unsigned lun, uint64_t lba, uint32_t blocks, uint32_t block_size, void *in);
-int raw_write(struct raw *raw, unsigned lun, uint64_t lba, uint32_t blocks, uint32_t block_size, const void *out);
+int raw_write(struct raw *raw, unsigned lun, uint64_t lba, uint32_t blocks, uint32_t block_size,
+	      const void *out);
 void raw_cdb_rw16(uint8_t cdb[16], bool write, uint64_t lba, uint32_t blocks);
 /** Until no unit attention is pending; the last status. */
 int raw_ready(struct raw *raw, unsigned lun);

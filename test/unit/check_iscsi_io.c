@@ -646,6 +646,44 @@ START_TEST(who_holds_the_memory_is_waited_for)
 }
 END_TEST
 
+START_TEST(answers_that_are_not_read_hold_little_memory)
+{
+	static const uint8_t tur[6];
+	struct raw raw, other;
+	uint32_t itt[40], last;
+	uint8_t cdb[16];
+
+	/* 40 reads of 512 KiB meet 16 MiB */
+	teardown();
+	iscsirig_init(&rig, NULL, 16u << 20);
+	LOGIN(&raw, 1, "MaxRecvDataSegmentLength=65536\0");
+	LOGIN(&other, 2, "");
+	random_bytes(rig.disk->bytes, 512 * 1024);
+	raw_cdb_rw16(cdb, false, 0, 1024);
+	for (unsigned i = 0; i < ARRAY_SIZE(itt); i++)
+		itt[i] = raw_command(&raw, 0, cdb, 16, 0xc1, 512 * 1024, NULL, 0);
+	last = raw_command(&raw, 0, tur, 6, 0x81, 0, NULL, 0);
+	ck_assert(iscsirig_await(&rig, "commands", 40));
+	/* others find memory at once */
+	ck_assert_int_eq(raw_write(&other, 0, 2048, 2048, 512, out), 0);
+	ck_assert_int_eq(raw_read(&other, 0, 2048, 2048, 512, in), 0);
+	ck_assert_int_eq(raw_tmf(&other, ISCSI_TMF_TASK_REASSIGN, 0, 1, 1), ISCSI_TMF_NO_REASSIGN);
+	/* and nothing is lost */
+	for (unsigned i = 0; i < ARRAY_SIZE(itt); i++) {
+		ck_assert_int_eq(raw_finish(&raw, itt[i], in, sizeof(in), NULL), 0);
+		ck_assert_mem_eq(in, rig.disk->bytes, 512 * 1024);
+	}
+	ck_assert_int_eq(raw_finish(&raw, last, NULL, 0, NULL), 0);
+	/* what waits can be aborted and logged out of */
+	for (unsigned i = 0; i < ARRAY_SIZE(itt); i++)
+		itt[i] = raw_command(&raw, 0, cdb, 16, 0xc1, 512 * 1024, NULL, 0);
+	ck_assert_int_eq(raw_tmf(&raw, ISCSI_TMF_ABORT_TASK, 0, itt[39], raw.cmdsn - 1), ISCSI_TMF_COMPLETE);
+	ck_assert_int_eq(raw_logout(&raw), 0);
+	raw_close(&raw);
+	raw_close(&other);
+}
+END_TEST
+
 START_TEST(more_than_all_memory_is_refused)
 {
 	struct raw raw;
@@ -692,6 +730,7 @@ main(void)
 	tcase_add_test(tc, a_dropped_connection_gives_everything_back);
 	tcase_add_test(tc, short_memory_slows_down_and_drops_nothing);
 	tcase_add_test(tc, who_holds_the_memory_is_waited_for);
+	tcase_add_test(tc, answers_that_are_not_read_hold_little_memory);
 	tcase_add_test(tc, more_than_all_memory_is_refused);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
