@@ -23,8 +23,8 @@ static const struct cli_option create_options[] = {
 	 .kind = CLI_STRING,
 	 .value = "STORE",
 	 .json = "volume.store",
-	 .help = "where the data lives: dir:/PATH (chunks in a directory), file:/PATH or block:/dev/X (raw), ram: and null: for "
-		 "tests"},
+	 .help = "where the data lives: s3://BUCKET/PREFIX?... or dir:/PATH (chunks), file:/PATH or block:/dev/X "
+		 "(raw), ram: and null: for tests"},
 	{.name = "size",
 	 .letter = 's',
 	 .kind = CLI_SIZE,

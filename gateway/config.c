@@ -87,7 +87,8 @@ static const struct json_key volume_keys[] = {
 	KEY(config_volume, name, STRING, .required = true,
 	    .help = "name: lower-case letters, digits, '.', '_', '-'"),
 	KEY(config_volume, store, STRING, .required = true,
-	    .help = "where the data lives: dir:/PATH, file:/PATH, block:/dev/X, or mem:, ram:, null: for tests"),
+	    .help = "where the data lives: s3://BUCKET/PREFIX?..., dir:/PATH, file:/PATH, block:/dev/X, or mem:, "
+		    "ram:, null: for tests"),
 	KEY(config_volume, size, SIZE, .help = "size; a multiple of block_size"),
 	KEY(config_volume, block_size, UINT, .help = "logical block: 512 or 4096"),
 	KEY(config_volume, chunk_size, SIZE, .min = MIB, .max = 16 * MIB,
@@ -215,9 +216,9 @@ static const struct {
 	const char *prefix, *kind;
 	bool path;
 } stores[] = {
-	{"dir:", "chunked", true}, {"mem:", "chunked", false}, {"file:", "raw", true},
-	{"block:", "raw", true},   {"/dev/", "raw", false},    {"ram:", "ram", false},
-	{"null:", "null", false},
+	{"s3://", "chunked", false}, {"dir:", "chunked", true}, {"mem:", "chunked", false},
+	{"file:", "raw", true},      {"block:", "raw", true},   {"/dev/", "raw", false},
+	{"ram:", "ram", false},      {"null:", "null", false},
 };
 
 const char *
@@ -243,10 +244,10 @@ check_store(const char *store)
 		return NULL;
 	}
 	if (!strncmp(store, "s3:", 3))
-		return "S3 stores are not in this version; dir:/PATH is";
+		return "must be s3://BUCKET[/PREFIX][?endpoint=http://HOST:PORT&...]";
 	if (*store == '/')
 		return "say what it is: dir:PATH for a directory store, file:PATH for an image file";
-	return "must begin with dir:, file:, block:, /dev/, mem:, ram: or null:";
+	return "must begin with s3://, dir:, file:, block:, /dev/, mem:, ram: or null:";
 }
 
 static const char *

@@ -40,7 +40,7 @@ expect 4 ctl volume create thin --size 1G --store "dir:$work/store"
 says 'there is a volume "thin" already'
 expect 5 ctl volume create odd --size 1000 --store ram:
 says "multiple of the block size"
-expect 5 ctl volume create odd --size 1M --store s3://bucket
+expect 5 ctl volume create odd --size 1M --store s3:/bucket
 expect 3 ctl volume create odd --size 1M --store "dir:$work/none"
 says "$work/none"
 expect 5 ctl volume create Odd --size 1M --store ram:

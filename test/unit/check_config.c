@@ -143,7 +143,7 @@ static const struct {
 	{"{\"volumes\": [{\"name\": \"a\", \"store\": \"dir:s\"}]}", "c.json:1:37:", "absolute path"},
 	{"{\"volumes\": [{\"name\": \"a\", \"store\": \"/s\"}]}", "c.json:1:37:", "dir:PATH"},
 	{"{\"volumes\": [{\"name\": \"a\", \"store\": \"nfs:/s\"}]}", "c.json:1:37:", "must begin with"},
-	{"{\"volumes\": [{\"name\": \"a\", \"store\": \"s3://b\"}]}", "c.json:1:37:", "S3"},
+	{"{\"volumes\": [{\"name\": \"a\", \"store\": \"s3:/b\"}]}", "c.json:1:37:", "s3://BUCKET"},
 	{"{\"volumes\": [{\"name\": \"a\", \"store\": \"dir:/s\", \"durability\": \"store\"}]}", "c.json:1:14:",
 	 "needs write_cache"},
 	{"{\"volumes\": [{\"name\": \"a\", \"store\": \"ram:\", \"size\": 512, \"uuid\": \"x\"}]}", "c.json:1:66:",
