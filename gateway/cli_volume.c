@@ -10,7 +10,6 @@
 #include "gateway/exitcode.h"
 #include "gateway/textout.h"
 
-static const char *const durability_choices[] = {"journal", "store", NULL};
 static const char *const block_choices[] = {"512", "4096", NULL};
 
 static const struct cli_arg name_arg[] = {{.name = "NAME", .help = "the volume's name", .json = "name"}};
@@ -41,12 +40,6 @@ static const struct cli_option create_options[] = {
 	 .value = "SIZE",
 	 .json = "volume.chunk_size",
 	 .help = "one object holds so much: 1M to 16M, default 4M"},
-	{.name = "durability",
-	 .kind = CLI_CHOICE,
-	 .value = "WHERE",
-	 .choices = durability_choices,
-	 .json = "volume.durability",
-	 .help = "what a flush waits for: journal (the local disk, default) or store"},
 	{.name = "write-cache",
 	 .json = "volume.write_cache",
 	 .help = "answer plain writes from memory; only flushes and FUA writes wait for the disk"},

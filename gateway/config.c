@@ -94,7 +94,7 @@ static const struct json_key volume_keys[] = {
 	KEY(config_volume, chunk_size, SIZE, .min = MIB, .max = 16 * MIB,
 	    .help = "chunk: a power of two, 1M to 16M"),
 	KEY(config_volume, durability, ENUM, .choices = durability_names,
-	    .help = "what a flush waits for: journal (local disk) or store"),
+	    .help = "what a flush waits for: journal (the local disk)"),
 	KEY(config_volume, write_cache, BOOL,
 	    .help = "answer plain writes before they are durable (WCE = 1)"),
 	KEY(config_volume, read_only, BOOL, .help = "refuse writes"),
@@ -290,9 +290,10 @@ check_volume(const struct config_volume *volume, const char **ret_key)
 	*ret_key = "chunk_size";
 	if (!is_pow2(volume->chunk_size))
 		return "must be a power of two, 1M to 16M";
-	*ret_key = "write_cache";
-	if (volume->durability == VOL_DURABILITY_STORE && !volume->write_cache)
-		return "durability \"store\" needs write_cache: true (plain writes answer before they are durable)";
+	/* a promise that the engine cannot keep yet is not to be had */
+	*ret_key = "durability";
+	if (volume->durability == VOL_DURABILITY_STORE)
+		return "\"store\" is not in this version; \"journal\" is";
 	return check_volume_store(volume, ret_key);
 }
 
