@@ -119,5 +119,5 @@ reply_open(struct handle *handle, fuse_req_t req, unsigned open_flags)
 	struct fuse_open_out out = {.fh = (uintptr_t)handle, .open_flags = open_flags};
 
 	if (fuse_reply_buf(req, (const char *)&out, sizeof(out)))
-		handle_free(handle);
+		handle_put(handle);
 }

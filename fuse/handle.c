@@ -21,6 +21,7 @@ handle_new(struct mount *mount, struct node node, struct volume *vol)
 		return NULL;
 	}
 	handle->mount = mount;
+	handle->refs = 1;
 	handle->node = node;
 	handle->vol = vol;
 	text_init(&handle->text, mount->temp_dir);
@@ -34,9 +35,12 @@ handle_new(struct mount *mount, struct node node, struct volume *vol)
 }
 
 void
-handle_free(struct handle *handle)
+handle_put(struct handle *handle)
 {
 	struct mount *mount = handle->mount;
+
+	if (atomic_fetch_sub_explicit(&handle->refs, 1, memory_order_acq_rel) > 1)
+		return;
 
 	pthread_mutex_lock(&mount->lock);
 	if (handle->next)
@@ -54,10 +58,10 @@ handle_free(struct handle *handle)
 }
 
 void
-handle_free_all(struct mount *mount)
+handle_put_all(struct mount *mount)
 {
 	while (mount->handles)
-		handle_free(mount->handles);
+		handle_put(mount->handles);
 }
 
 int

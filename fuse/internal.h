@@ -66,6 +66,7 @@ struct mount {
 	bool shared;                    /* allow_other */
 	uid_t uid;
 	gid_t gid;
+	int stop_event;                 /* eventfd that ends the readers */
 	int temp_dir;                   /* for texts that outgrow memory; -1 = none */
 	unsigned max_io;                /* what one request may carry: less than MOUNT_MAX_IO with a small arena */
 	struct names *volumes, *targets, *sessions;
@@ -112,6 +113,7 @@ struct listing {
 struct handle {
 	struct mount *mount;
 	struct handle *prev, *next;
+	_Atomic int refs;            /* the kernel's, and one of each answer that is sent from `text` */
 	struct node node;
 	struct volume *vol;          /* of data files, referenced */
 	bool sync;                   /* every write is durable before it is answered */
@@ -120,8 +122,8 @@ struct handle {
 };
 
 struct handle *handle_new(struct mount *mount, struct node node, struct volume *vol);
-void handle_free(struct handle *handle);
-void handle_free_all(struct mount *mount);
+void handle_put(struct handle *handle);
+void handle_put_all(struct mount *mount);
 int listing_add(struct listing *listing, const char *name, uint64_t ino, mode_t mode);
 void listing_clear(struct listing *listing);
 
@@ -227,6 +229,7 @@ extern const struct fuse_lowlevel_ops mount_ops;
 /* ---- reader.c ------------------------------------------------------------- */
 
 int mount_reader_start(struct mount *mount, unsigned index);
+/** After mount->stop_event was set. */
 void reader_stop(struct mount *mount, unsigned index);
 /** Of the write request that this thread handles: its first n pages, whose references the caller gets, when the data
  *  lies in that many pages; else false, and reader_copy() is the way. */

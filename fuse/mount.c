@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,6 +28,9 @@
 /* What libfuse said last, for the words of a failed mount. */
 static pthread_mutex_t said_lock = PTHREAD_MUTEX_INITIALIZER;
 static char said[256];
+
+static void fuse_said(enum fuse_log_level level, const char *fmt, va_list ap)
+	__attribute__((format(printf, 2, 0)));
 
 static void
 fuse_said(enum fuse_log_level level, const char *fmt, va_list ap)
@@ -113,6 +117,9 @@ mount_new(bool allow_other, struct registry *registry, struct arena *arena,
 	mount->gid = getegid();
 	mount->max_io = choose_max_io(arena);
 	mount->temp_dir = open_temp_dir();
+	mount->stop_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (mount->stop_event < 0)
+		return -errno;
 	rc = names_new(TREE_NUMBER_MAX, &mount->volumes);
 	if (!rc)
 		rc = names_new(TREE_NUMBER_MAX, &mount->targets);
@@ -131,6 +138,8 @@ mount_free(struct mount *mount)
 	names_free(mount->sessions);
 	if (mount->temp_dir >= 0)
 		close(mount->temp_dir);
+	if (mount->stop_event >= 0)
+		close(mount->stop_event);
 	pthread_mutex_destroy(&mount->lock);
 	free(mount->path);
 	free(mount);
@@ -170,19 +179,28 @@ session_start(struct mount *mount, struct errinfo *info)
 	return 0;
 }
 
+static void
+readers_stop(struct mount *mount)
+{
+	atomic_store(&mount->stopping, true);
+	eventfd_write(mount->stop_event, 1);
+	for (unsigned i = 0; i < MOUNT_READERS; i++)
+		reader_stop(mount, i);
+}
+
 static int
 threads_start(struct mount *mount, struct errinfo *info)
 {
-	int rc = clerk_start(&mount->clerk);
+	int fd = fuse_session_fd(mount->se), rc = clerk_start(&mount->clerk);
 
 	if (rc)
 		return err_set(info, rc, "cannot start a thread: %s", err_text(rc));
+	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK))
+		rc = -errno;
 	for (unsigned i = 0; i < MOUNT_READERS && !rc; i++)
 		rc = mount_reader_start(mount, i);
 	if (rc) {
-		atomic_store(&mount->stopping, true);
-		for (unsigned i = 0; i < MOUNT_READERS; i++)
-			reader_stop(mount, i);
+		readers_stop(mount);
 		clerk_stop(&mount->clerk);
 		return err_set(info, rc, "cannot start a thread: %s", err_text(rc));
 	}
@@ -245,14 +263,12 @@ mount_stop(struct mount *mount)
 			mount->path);
 	else if (rc)
 		log_warn("mount: cannot unmount %s: %s", mount->path, err_text(rc));
-	atomic_store(&mount->stopping, true);
 	fuse_session_exit(mount->se);
-	for (unsigned i = 0; i < MOUNT_READERS; i++)
-		reader_stop(mount, i);
+	readers_stop(mount);
 	wait_idle(mount);
 	clerk_stop(&mount->clerk);
 	/* Closes the device; where that did not end the mount already, it is taken off lazily. */
 	fuse_session_unmount(mount->se);
-	handle_free_all(mount);
+	handle_put_all(mount);
 	mount_free(mount);
 }

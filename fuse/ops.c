@@ -407,7 +407,7 @@ static void
 op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	handle_free(handle_of(fi));
+	handle_put(handle_of(fi));
 	fuse_reply_err(req, 0);
 }
 

@@ -17,8 +17,9 @@
  * by image.c until there are pages.  A reader takes no more requests while more than MOUNT_PARKED_MAX bytes
  * are put aside.
  *
- * States of a reader: waiting in readv(), the one place where it can be cancelled; handling.
- * Failure: an error of the device that is not about one request means that the mount is gone.
+ * States of a reader: waiting for a request or the end (epoll); handling.  The device does not block, so that
+ * a reader that finds no request can wait for both. Failure: an error of the device that is not about one
+ * request means that the mount is gone.
  */
 #include "fuse/internal.h"
 
@@ -26,8 +27,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/uio.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/log.h"
 
@@ -37,6 +40,7 @@
 struct reader {
 	struct mount *mount;
 	pthread_t thread;
+	int epoll;
 	uint8_t *plain;
 	unsigned ntray, tray_max;
 	struct page *tray[MOUNT_IO_PAGES];
@@ -143,38 +147,72 @@ hold_back(struct mount *mount)
 		nanosleep(&ms, NULL);
 }
 
+/* One request, or 0 when there is none. */
+static ssize_t
+receive(struct reader *r)
+{
+	ssize_t n;
+
+	fill_tray(r);
+	if (!r->niov)
+		lay_out(r);
+	n = readv(fuse_session_fd(r->mount->se), r->iov, r->niov);
+	if (n >= (ssize_t)sizeof(struct fuse_in_header))
+		return n;
+	if (n >= 0)
+		return LG_EPROTO;
+	/* ENOENT: the request was interrupted before we had it */
+	return errno == EINTR || errno == EAGAIN || errno == ENOENT ? 0 : -errno;
+}
+
 static void *
 reader_main(void *arg)
 {
 	struct reader *r = arg;
 	struct mount *mount = r->mount;
-	int fd = fuse_session_fd(mount->se), old, err;
+	struct epoll_event event;
 	ssize_t n;
 
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
 	self = r;
 	while (!atomic_load(&mount->stopping) && !fuse_session_exited(mount->se)) {
 		hold_back(mount);
-		fill_tray(r);
-		if (!r->niov)
-			lay_out(r);
-		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &old);
-		n = readv(fd, r->iov, r->niov);
-		err = errno;
-		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
-		if (n >= (ssize_t)sizeof(struct fuse_in_header)) {
+		n = receive(r);
+		if (n > 0) {
 			handle_request(r, (size_t)n);
-			continue;
+		} else if (n < 0) {
+			mount_lost(mount, (int)n);
+			break;
+		} else if (epoll_wait(r->epoll, &event, 1, -1) < 0 && errno != EINTR) {
+			mount_lost(mount, -errno);
+			break;
 		}
-		/* ENOENT: the request was interrupted before we had it */
-		if (n < 0 && (err == EINTR || err == EAGAIN || err == ENOENT))
-			continue;
-		mount_lost(mount, n < 0 ? -err : LG_EPROTO);
-		break;
 	}
 	if (fuse_session_exited(mount->se))
 		mount_lost(mount, LG_EPROTO);
 	return NULL;
+}
+
+/* EPOLLEXCLUSIVE: a request wakes one reader. */
+static int
+watch(struct reader *r)
+{
+	struct epoll_event request = {.events = EPOLLIN | EPOLLEXCLUSIVE}, stop = {.events = EPOLLIN};
+
+	r->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (r->epoll < 0 || epoll_ctl(r->epoll, EPOLL_CTL_ADD, fuse_session_fd(r->mount->se), &request) ||
+	    epoll_ctl(r->epoll, EPOLL_CTL_ADD, r->mount->stop_event, &stop))
+		return -errno;
+	return 0;
+}
+
+static void
+reader_free(struct reader *r)
+{
+	pages_unref(r->tray, r->ntray);
+	if (r->epoll >= 0)
+		close(r->epoll);
+	free(r->plain);
+	free(r);
 }
 
 int
@@ -187,17 +225,18 @@ mount_reader_start(struct mount *mount, unsigned index)
 	if (!r)
 		return rc;
 	r->mount = mount;
+	r->epoll = -1;
 	r->tray_max = mount->max_io / PAGE_SIZE_BYTES;
 	r->plain = malloc(PLAIN_SIZE);
 	snprintf(name, sizeof(name), "fuse-%u", index);
-	mount->readers[index] = r;
 	if (r->plain)
+		rc = watch(r);
+	if (!rc)
 		rc = mount_thread(&r->thread, reader_main, r, name);
-	if (rc) {
-		mount->readers[index] = NULL;
-		free(r->plain);
-		free(r);
-	}
+	if (rc)
+		reader_free(r);
+	else
+		mount->readers[index] = r;
 	return rc;
 }
 
@@ -208,10 +247,7 @@ reader_stop(struct mount *mount, unsigned index)
 
 	if (!r)
 		return;
-	pthread_cancel(r->thread);
 	pthread_join(r->thread, NULL);
-	pages_unref(r->tray, r->ntray);
-	free(r->plain);
-	free(r);
+	reader_free(r);
 	mount->readers[index] = NULL;
 }

@@ -45,7 +45,7 @@ task_end(struct task *task)
 	if (task->vol)
 		volume_unref(task->vol);
 	if (task->fresh)
-		handle_free(task->fresh);
+		handle_put(task->fresh);
 	free(task->infos);
 	free(task->buf);
 	free(task);

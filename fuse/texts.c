@@ -170,7 +170,11 @@ text_read(struct mount *mount, fuse_req_t req, struct handle *handle, size_t siz
 	}
 	size = min_of(size, text->size - offset);
 	if (text->fd < 0) {
+		/* once the reader has its bytes it may close, and another thread may handle that before we
+		 * are back */
+		atomic_fetch_add_explicit(&handle->refs, 1, memory_order_relaxed);
 		fuse_reply_buf(req, text->mem + offset, size);
+		handle_put(handle);
 		return;
 	}
 	task = task_new(mount, req, handle->node, NULL, NULL);

@@ -16,7 +16,7 @@ struct fakevol {
 	struct volume vol;
 	struct page **pages;              /* NULL: no data; zeroes */
 	/** Not 0: no data is kept, and the map says that every chunk whose index is a multiple of this is there. */
-	uint64_t every;
+	_Atomic uint64_t every;
 	_Atomic int fail;                 /* status of the requests to come that are of fail_op */
 	_Atomic int fail_op;
 	_Atomic bool hold;                /* requests of hold_op wait for fakevol_release() */

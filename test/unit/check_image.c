@@ -520,7 +520,10 @@ read_image(void *arg)
 {
 	int fd = open(rig_file("volumes/vol-a/image"), O_RDONLY);
 
-	*(ssize_t *)arg = pread(fd, buf, MIB, 0);
+	uint8_t *mine = malloc(MIB);
+
+	*(ssize_t *)arg = pread(fd, mine, MIB, 0);
+	free(mine);
 	close(fd);
 	return NULL;
 }
@@ -560,11 +563,12 @@ END_TEST
 
 START_TEST(read_only)
 {
-	struct fakevol *ro = rig_volume(&rig, "ro", SIZE, 512, CHUNK);
+	struct fakevol *ro = fakevol_new("ro", SIZE, 512, CHUNK, rig.loop, rig.arena);
 	struct stat st;
 	int fd;
 
 	ro->vol.read_only = true;
+	ck_assert_int_eq(registry_add(rig.registry, &ro->vol), 0);
 	ck_assert_int_eq(stat(rig_file("volumes/ro/image"), &st), 0);
 	ck_assert_uint_eq(st.st_mode, S_IFREG | 0400);
 	ck_assert_int_eq(open(rig_file("volumes/ro/image"), O_RDWR), -1);
@@ -583,7 +587,7 @@ write_parked(void *arg)
 {
 	int fd = open(rig_file("volumes/small/image"), O_RDWR);
 
-	*(ssize_t *)arg = pwrite(fd, want, 256 * 1024, 4096 + 100);
+	*(_Atomic ssize_t *)arg = pwrite(fd, want, 256 * 1024, 4096 + 100);
 	close(fd);
 	return NULL;
 }
@@ -596,7 +600,7 @@ START_TEST(a_full_arena_is_waited_for)
 	struct page **pages;
 	unsigned n = 0, max;
 	pthread_t thread;
-	ssize_t got = 0;
+	_Atomic ssize_t got = 0;
 	int fd;
 
 	mount_stop(rig.mount);
@@ -611,7 +615,7 @@ START_TEST(a_full_arena_is_waited_for)
 	fd = open(rig_file("README"), O_RDONLY); /* the mount has its pages by now */
 	while (n < max && !arena_alloc(small.arena, pages + n, 1))
 		n++;
-	ck_assert_int_eq(pthread_create(&thread, NULL, write_parked, &got), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, write_parked, (void *)&got), 0);
 	for (unsigned i = 0; i < 50; i++) {
 		int text = open(rig_file("volumes/small/stats.json"), O_RDONLY);
 
