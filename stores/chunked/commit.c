@@ -182,7 +182,7 @@ commit_init(struct engine *eng)
 static void
 commit_drop(struct commit *c)
 {
-	for (size_t i = 0; i < c->nleaves; i++)
+	for (size_t i = 0; i < c->nleaves + c->making; i++)
 		free(c->leaves[i].entries);
 	free(c->leaves);
 	free(c->order);
@@ -190,6 +190,7 @@ commit_drop(struct commit *c)
 	free(c->root.leaves);
 	c->leaves = NULL;
 	c->nleaves = c->leaves_room = 0;
+	c->making = false;
 	c->order = NULL;
 	c->buf = NULL;
 	c->root.leaves = NULL;
@@ -396,6 +397,7 @@ leaf_put_done(struct object_req *req)
 	engine_recovered(eng);
 	free(c->buf);
 	c->buf = NULL;
+	c->making = false;
 	c->nleaves++;
 	c->attempts = 0;
 	commit_step(eng);
@@ -434,6 +436,7 @@ leaf_put(struct engine *eng)
 	if (fp == FAILPOINT_SKIP) {
 		free(c->buf);
 		c->buf = NULL;
+		c->making = false;
 		c->nleaves++;
 		c->again = true;
 		return;
@@ -489,6 +492,7 @@ leaf_make(struct engine *eng, uint32_t no)
 		nl->entries = entries;
 	else
 		free(entries);
+	c->making = true;
 	return 0;
 }
 
@@ -756,6 +760,11 @@ settle_chunk(struct engine *eng, struct dchunk *dc)
 		crctab_drop(eng, index, dc->old);
 	}
 	settle_pages(eng, dc);
+	struct dchunk *active = dirty_find(eng->active, index);
+	if (active) {
+		active->base_known = true;
+		active->base_present = bucket_entry_present(dc->entry);
+	}
 	dirty_remove(eng, eng->frozen, dc);
 	dirty_recount(eng, index);
 }

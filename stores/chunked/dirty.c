@@ -309,17 +309,38 @@ dirty_presence(struct engine *eng, uint64_t index, bool base)
 			      layer_presence(dirty_find(eng->frozen, index), base));
 }
 
+/** Has the map a base for it?  Without the leaf: what was seen last; else yes, the commit corrects it. */
+static bool
+base_presence(struct engine *eng, uint64_t index, struct dchunk *active, struct dchunk *frozen)
+{
+	struct dchunk *dcs[] = {active, frozen};
+	struct bucket_entry entry;
+	bool known = map_entry(eng, index, &entry) == 0, present = !known || bucket_entry_present(entry);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(dcs) && !known; i++) {
+		if (!dcs[i] || !dcs[i]->base_known)
+			continue;
+		known = true;
+		present = dcs[i]->base_present;
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(dcs) && known; i++) {
+		if (!dcs[i])
+			continue;
+		dcs[i]->base_known = true;
+		dcs[i]->base_present = present;
+	}
+	return present;
+}
+
 void
 dirty_recount(struct engine *eng, uint64_t index)
 {
 	struct dchunk *active = dirty_find(eng->active, index);
 	struct dchunk *frozen = dirty_find(eng->frozen, index);
-	struct bucket_entry entry;
 
 	if (!active && !frozen)
 		return;
-	/* a leaf that is not in memory has present chunks: count on it, the commit corrects */
-	bool base = map_entry(eng, index, &entry) < 0 || bucket_entry_present(entry);
+	bool base = base_presence(eng, index, active, frozen);
 	bool mid = layer_presence(frozen, base);
 	bool top = layer_presence(active, mid);
 	if (frozen) {
@@ -330,6 +351,21 @@ dirty_recount(struct engine *eng, uint64_t index)
 		eng->active->delta += (top - mid) - active->delta;
 		active->delta = (int8_t)(top - mid);
 	}
+}
+
+void
+dirty_recount_leaf(struct engine *eng, uint32_t leaf)
+{
+	struct dirty_set *sets[] = {eng->active, eng->frozen};
+
+	for (unsigned s = 0; s < ARRAY_SIZE(sets); s++) {
+		if (!sets[s] || !sets[s]->leaf_chunks[leaf])
+			continue;
+		for (struct dchunk *dc = sets[s]->first; dc; dc = dc->next)
+			if (leaf_of(dc->index) == leaf && !dc->base_known)
+				dirty_recount(eng, dc->index);
+	}
+	engine_update_allocated(eng);
 }
 
 bool

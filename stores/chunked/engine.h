@@ -54,8 +54,8 @@ struct dchunk {
 	uint32_t resident;               /* slots that hold a page in memory */
 	int8_t delta;                    /* +1 a chunk that the layer below has not, -1 one that vanishes */
 	bool wiped;                      /* whatever no slot names is zeroes: the layers below do not count */
-	bool staged;                     /* frozen: `entry` is what the next map says */
-	bool old_known;
+	bool base_known, base_present;   /* what the map says of the chunk, as far as anybody looked */
+	bool staged;                     /* frozen: `entry` is what the next map says, `old` what this one does */
 	struct bucket_entry entry, old;
 };
 
@@ -103,6 +103,8 @@ uint32_t dirty_leaf_chunks(const struct engine *eng, uint32_t leaf);
 /** Whether the chunk is there for its readers, as far as is known without I/O. */
 bool dirty_presence(struct engine *eng, uint64_t index, bool base);
 void dirty_recount(struct engine *eng, uint64_t index);
+/** A leaf came into memory: what could only be assumed is known now. */
+void dirty_recount_leaf(struct engine *eng, uint32_t leaf);
 
 /* ---- cache.c: clean pages ------------------------------------------------ */
 
@@ -363,7 +365,7 @@ struct wop {
 	struct page **compare;           /* COMPARE_WRITE: what is there */
 	/* zeroes */
 	uint64_t at, end, step_end;      /* whole pages still to do */
-	uint64_t new_size;               /* resize; 0 = it is none */
+	uint64_t new_size, given_offset; /* resize; 0 = it is none */
 	struct wappend *spare;           /* kept from use to use */
 };
 
@@ -445,6 +447,7 @@ struct commit {
 	/* leaves */
 	struct new_leaf *leaves;
 	size_t nleaves, leaves_room;
+	bool making;                     /* leaves[nleaves] is on its way */
 	size_t leaf_from, leaf_to;       /* order[] of the leaf that is being made */
 	struct leaf_wait leaf_wait;
 	uint8_t *buf;                    /* of the leaf or the root that is PUT or read back */

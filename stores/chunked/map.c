@@ -199,6 +199,8 @@ leaf_finish(struct leaf *leaf, int status)
 	leaf->waiters = NULL;
 	leaf->loading = false;
 	leaf->pins++; /* while the waiters look at it */
+	if (status == 0)
+		dirty_recount_leaf(eng, leaf->no);
 	while (waiters) {
 		struct leaf_wait *wait = waiters;
 

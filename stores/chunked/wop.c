@@ -394,6 +394,16 @@ wappend_drop(struct wop *wop, struct wappend *wa)
 		free(wa);
 }
 
+/** A shrinking resize has used the range to say what it zeroes. */
+static void
+give_back(const struct wop *wop, struct vol_req *req)
+{
+	if (!wop->new_size)
+		return;
+	req->offset = wop->given_offset;
+	req->length = wop->new_size;
+}
+
 static void
 reply(struct wop *wop, int status)
 {
@@ -403,6 +413,7 @@ reply(struct wop *wop, int status)
 		return;
 	wop->replied = true;
 	wop->req = NULL;
+	give_back(wop, req);
 	engine_request_done(wop->eng, req, status);
 }
 
@@ -509,6 +520,7 @@ wop_accepted(struct wop *wop)
 
 		wop->replied = true;
 		wop->req = NULL;
+		give_back(wop, req);
 		flush_wait(eng, req, eng->last_seq);
 	}
 	if (wop->appends == 0)

@@ -374,6 +374,7 @@ resize_submit(struct vol_req *req)
 		return;
 	}
 	wop->new_size = size;
+	wop->given_offset = req->offset;
 	if (size < engine_size(eng))
 		wop_lock(wop, size >> PAGE_SHIFT, UINT64_MAX, true, shrink_start);
 	else

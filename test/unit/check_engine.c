@@ -245,6 +245,65 @@ START_TEST(test_huge_absent)
 }
 END_TEST
 
+/* Several leaves, one of them in memory at most; a shadow of one page a chunk. */
+START_TEST(test_leaves)
+{
+	enum { CHUNKS = 60 };
+	uint64_t at[CHUNKS];
+	unsigned seed[CHUNKS];
+	uint8_t buf[4096], zero[4096] = {0};
+
+	rig.spec.size = UINT64_C(5) << 36; /* 5 leaves of 64 GiB */
+	rig.params.leaf_cache = 1;
+	create_and_open();
+	for (unsigned round = 0; round < 4; round++) {
+		for (unsigned i = 0; i < CHUNKS; i++) {
+			if (round && (i + round) % 3)
+				continue;
+			/* the first and the last chunk of a leaf are among them */
+			at[i] = (i % 5) * (UINT64_C(1) << 36) + (i < 5    ? 0
+								 : i < 10 ? (UINT64_C(1) << 36) - MIB
+									  : i * 77 * MIB);
+			seed[i] = 1 + round * 100 + i;
+			fill(buf, sizeof(buf), seed[i]);
+			ck_ok(io(VOL_WRITE, at[i] + 8192, sizeof(buf), buf));
+		}
+		if (round == 1) {
+			/* across the border of two leaves */
+			ck_ok(call(VOL_UNMAP, (UINT64_C(2) << 36) - 2 * MIB, 4 * MIB));
+			for (unsigned i = 0; i < CHUNKS; i++)
+				if (at[i] >= (UINT64_C(2) << 36) - 2 * MIB &&
+				    at[i] < (UINT64_C(2) << 36) + 2 * MIB)
+					seed[i] = 0;
+		}
+		if (round & 1)
+			enginerig_abandon(&rig);
+		else
+			ck_ok(enginerig_close(&rig));
+		ck_ok(enginerig_open(&rig));
+		unsigned present = 0;
+		for (unsigned i = 0; i < CHUNKS; i++) {
+			fill(buf, sizeof(buf), seed[i]);
+			expect(at[i] + 8192, seed[i] ? buf : zero, sizeof(buf));
+			expect(at[i] + 16384, zero, sizeof(zero));
+			present += seed[i] != 0;
+		}
+		struct chunk_info infos[CHUNKS];
+		struct vol_req req = {.vol = rig.vol, .op = VOL_MAP, .infos = infos, .max_infos = CHUNKS};
+		ck_ok(volmodel_call(&req));
+		ck_assert_uint_eq(req.ret_infos, present);
+		ck_assert_uint_eq(rig.vol->allocated, present * MIB);
+		ck_assert_int_le(enginerig_stat(&rig, "leaves_loaded"), 2);
+	}
+	ck_ok(call(VOL_UNMAP, 0, rig.spec.size));
+	ck_assert_uint_eq(rig.vol->allocated, 0);
+	ck_ok(enginerig_close(&rig));
+	ck_ok(enginerig_open(&rig));
+	ck_assert_uint_eq(rig.vol->allocated, 0);
+	expect(at[11] + 8192, zero, sizeof(zero));
+}
+END_TEST
+
 START_TEST(test_map)
 {
 	uint8_t buf[4096];
@@ -927,6 +986,7 @@ suite(void)
 		{"trim", test_trim, 1, false},
 		{"zero merge", test_zero_merge, 1, false},
 		{"huge", test_huge_absent, 1, false},
+		{"leaves", test_leaves, 1, false},
 		{"map", test_map, 1, false},
 		{"resize", test_resize, 1, false},
 		{"recover", test_recover, 1, false},
