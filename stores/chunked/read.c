@@ -547,7 +547,7 @@ reader_send(struct reader *r)
 }
 
 void
-reader_start(struct reader *r)
+reader_begin(struct reader *r)
 {
 	r->status = 0;
 	r->pending = 0;
@@ -629,5 +629,5 @@ read_submit(struct vol_req *req)
 		return;
 	}
 	*r = look;
-	reader_start(r);
+	reader_begin(r);
 }

@@ -158,7 +158,7 @@ compare_start(struct wop *wop)
 				      .pages = wop->compare,
 				      .done = compare_read,
 				      .arg = wop};
-	reader_start(&wop->reader);
+	reader_begin(&wop->reader);
 }
 
 /* ---- the front door ---------------------------------------------------------------- */
