@@ -30,6 +30,7 @@ scsi_nexus_new(struct scsi_target *target, const char *initiator, const uint8_t 
 	memcpy(nexus->isid, isid, sizeof(nexus->isid));
 	nexus->tpgt = tpgt;
 	atomic_store(&nexus->refs, 1);
+	atomic_store(&nexus->functions, 1);
 	atomic_store(&nexus->luns_reported, atomic_load(&target->inventory));
 	atomic_fetch_add(&target->nexuses, 1);
 	*ret = nexus;

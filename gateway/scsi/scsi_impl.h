@@ -175,6 +175,7 @@ struct scsi_nexus {
 	uint8_t isid[6];
 	uint16_t tpgt;
 	_Atomic uint32_t refs;         /* its owner's, and one for each linked itl */
+	_Atomic unsigned functions; /* task management on its way, and 1 until the loss has visited every unit */
 	_Atomic uint64_t luns_reported; /* inventory that REPORT LUNS has told */
 	struct scsi_itl itls[SCSI_LUNS_MAX];
 	/* nexus_free */

@@ -68,19 +68,29 @@ is_pending(const struct scsi_lu *lu, const struct scsi_tmf_req *req)
 	return false;
 }
 
+/* The nexus outlives what was asked in its name: the loss of a nexus is told last. */
+static void
+answer(struct scsi_tmf_req *req)
+{
+	struct scsi_nexus *nexus = req->nexus;
+
+	if (req->function != SCSI_TMF_NEXUS_LOSS)
+		req->done(req);
+	if (atomic_fetch_sub(&nexus->functions, 1) == 1)
+		nexus->loss.done(&nexus->loss);
+}
+
 static void
 msg_done(struct loop_msg *msg)
 {
-	struct scsi_tmf_req *req = container_of(msg, struct scsi_tmf_req, msg);
-
-	req->done(req);
+	answer(container_of(msg, struct scsi_tmf_req, msg));
 }
 
 static void
 finish(struct scsi_tmf_req *req)
 {
 	if (req->loop == loop_current()) {
-		req->done(req);
+		answer(req);
 		return;
 	}
 	req->msg.fn = msg_done;
@@ -288,6 +298,8 @@ scsi_tmf_submit(struct scsi_tmf_req *req)
 		}
 		req->first_lun = (unsigned)lun;
 	}
+	if (req->function != SCSI_TMF_NEXUS_LOSS)
+		atomic_fetch_add(&req->nexus->functions, 1);
 	req->at_lun = req->first_lun;
 	req->epoch = atomic_fetch_add(&last_epoch, 1) + 1;
 	go_on(req);
