@@ -657,6 +657,30 @@ START_TEST(nexus_free_waits_for_its_tasks)
 }
 END_TEST
 
+START_TEST(nexus_free_waits_for_its_functions)
+{
+	struct cmd theirs;
+	struct tmf reset;
+	struct leaving leaving = {.msg.fn = leave};
+
+	start_ready(_i);
+	disk_hold(rig.disk, VOL_WRITE);
+	begin(&theirs, 1, WRITE1(1), SCSI_ATTR_SIMPLE);
+	disk_wait_held(rig.disk, 1);
+	/* the reset waits for the other nexus's task; its own nexus has none and could go at once */
+	tmf_begin(&reset, &rig, 0, SCSI_TMF_LU_RESET, 0, 0);
+	rig_settle(&rig);
+	loop_post(rig.front, &leaving.msg);
+	rig_settle(&rig);
+	ck_assert(!tmf_is_done(&reset) && !leaving.done);
+	disk_release(rig.disk);
+	ck_assert_int_eq(tmf_wait(&reset), SCSI_TMF_COMPLETE);
+	rig_settle(&rig);
+	ck_assert(leaving.done && cmd_is_done(&theirs));
+	rig_fini(&rig);
+}
+END_TEST
+
 START_TEST(one_unit_in_two_targets)
 {
 	struct scsi_target *second;
@@ -763,6 +787,7 @@ main(void)
 		unmap_waits_for_tasks,
 		another_unit_at_the_lun,
 		nexus_free_waits_for_its_tasks,
+		nexus_free_waits_for_its_functions,
 		one_unit_in_two_targets,
 	};
 	Suite *suite = suite_create("scsi_set");
