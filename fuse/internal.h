@@ -14,7 +14,9 @@
 #ifndef LUNGATE_FUSE_INTERNAL_H
 #define LUNGATE_FUSE_INTERNAL_H
 
+#ifndef FUSE_USE_VERSION
 #define FUSE_USE_VERSION 312
+#endif
 #include <fuse3/fuse_lowlevel.h>
 #include <pthread.h>
 #include <sys/stat.h>

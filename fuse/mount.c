@@ -145,6 +145,21 @@ mount_free(struct mount *mount)
 	free(mount);
 }
 
+/* What people usually lack. */
+static const char *
+hint(const struct mount *mount)
+{
+	if (access("/dev/fuse", F_OK))
+		return " (there is no /dev/fuse: is the fuse module loaded?)";
+	if (access("/dev/fuse", R_OK | W_OK))
+		return " (this user may not open /dev/fuse: its mode should be 0666)";
+	if (geteuid() && mount->shared)
+		return " (allow_other for an ordinary user needs the line user_allow_other in /etc/fuse.conf)";
+	if (geteuid())
+		return " (an ordinary user needs fusermount3, of the package fuse3)";
+	return "";
+}
+
 static int
 session_start(struct mount *mount, struct errinfo *info)
 {
@@ -165,12 +180,8 @@ session_start(struct mount *mount, struct errinfo *info)
 		return err_set(info, -EINVAL, "libfuse refuses the mount options");
 	if (fuse_session_mount(mount->se, mount->path)) {
 		said_take(why, sizeof(why));
-		return err_set(
-			info, -EACCES, "cannot mount at %s%s%s%s", mount->path, *why ? ": " : "", why,
-			access("/dev/fuse", F_OK) ? " (there is no /dev/fuse: is the fuse module loaded?)"
-			: geteuid() ? " (an ordinary user needs fusermount3, and for allow_other the line "
-				      "user_allow_other in /etc/fuse.conf)"
-				    : "");
+		return err_set(info, -EACCES, "cannot mount at %s%s%s%s", mount->path, *why ? ": " : "", why,
+			       hint(mount));
 	}
 	rc = mountpoint_find(NULL, mount->path, &mount->entry);
 	if (rc)

@@ -56,10 +56,9 @@ rig_require(void)
 
 	if (geteuid() && !in_path("fusermount3"))
 		skip("not root, and fusermount3 is not installed");
-	if (fd < 0 && (!geteuid() || access("/dev/fuse", F_OK)))
+	if (fd < 0)
 		skip("/dev/fuse cannot be opened");
-	if (fd >= 0)
-		close(fd);
+	close(fd);
 	must(mkdtemp(rig_base));
 	if (!geteuid()) {
 		if (mount("probe", rig_base, "tmpfs", 0, NULL)) {
