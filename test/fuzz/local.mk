@@ -9,7 +9,9 @@ FUZZ_TARGETS = \
 	test/fuzz/fuzz_journal \
 	test/fuzz/fuzz_login \
 	test/fuzz/fuzz_pdu \
+	test/fuzz/fuzz_s3url \
 	test/fuzz/fuzz_session \
+	test/fuzz/fuzz_xml \
 	$(NULL)
 
 check_PROGRAMS += $(FUZZ_TARGETS)
@@ -53,3 +55,13 @@ test_fuzz_fuzz_session_SOURCES = test/fuzz/fuzz_session.c $(FUZZ_MAIN) test/lib/
 test_fuzz_fuzz_session_CFLAGS = $(FUZZ_CFLAGS_ALL)
 test_fuzz_fuzz_session_LDFLAGS = $(FUZZ_LDFLAGS_ALL)
 test_fuzz_fuzz_session_LDADD = libgateway.a $(COMMON_LIBS)
+
+test_fuzz_fuzz_s3url_SOURCES = test/fuzz/fuzz_s3url.c $(FUZZ_MAIN)
+test_fuzz_fuzz_s3url_CFLAGS = $(FUZZ_CFLAGS_ALL)
+test_fuzz_fuzz_s3url_LDFLAGS = $(FUZZ_LDFLAGS_ALL)
+test_fuzz_fuzz_s3url_LDADD = $(STORES_LIBS)
+
+test_fuzz_fuzz_xml_SOURCES = test/fuzz/fuzz_xml.c $(FUZZ_MAIN)
+test_fuzz_fuzz_xml_CFLAGS = $(FUZZ_CFLAGS_ALL)
+test_fuzz_fuzz_xml_LDFLAGS = $(FUZZ_LDFLAGS_ALL)
+test_fuzz_fuzz_xml_LDADD = $(STORES_LIBS)

@@ -228,6 +228,18 @@ canned_requests(struct canned *server)
 }
 
 void
+canned_lock(struct canned *server)
+{
+	pthread_mutex_lock(&server->lock);
+}
+
+void
+canned_unlock(struct canned *server)
+{
+	pthread_mutex_unlock(&server->lock);
+}
+
+void
 canned_free(struct canned *server)
 {
 	if (!server)

@@ -39,6 +39,9 @@ typedef void canned_fn(void *arg, const struct canned_request *req, struct canne
 struct canned *canned_new(canned_fn *answer, void *arg);
 unsigned canned_port(const struct canned *server);
 unsigned canned_requests(struct canned *server);
+/** Between them answer() does not run: to change or read what it uses. */
+void canned_lock(struct canned *server);
+void canned_unlock(struct canned *server);
 void canned_free(struct canned *server);
 
 /** The value of a header, or NULL; buf holds it. */

@@ -29,3 +29,8 @@ TESTS += test/unit/check_s3_creds
 test_unit_check_s3_creds_SOURCES = test/unit/check_s3_creds.c test/lib/canned.c test/lib/canned.h
 test_unit_check_s3_creds_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_s3_creds_LDADD = $(STORES_LIBS) $(CHECK_LIBS)
+
+# Load on a bucket: what the engine can hope for.
+check_PROGRAMS += test/bench/s3_load
+test_bench_s3_load_SOURCES = test/bench/s3_load.c
+test_bench_s3_load_LDADD = $(STORES_LIBS)

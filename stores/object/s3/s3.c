@@ -163,7 +163,8 @@ s3_store_open(const char *rest, struct vfs *vfs, bool create, struct object_stor
 					  .proxy = s3->url.proxy,
 					  .connect_ms = s3->url.connect_ms,
 					  .stall_ms = s3->url.stall_ms,
-					  .http2 = s3->url.http2};
+					  .http2 = s3->url.http2,
+					  .no_quickack = s3->url.no_quickack};
 	atomic_store(&s3->match_form, s3->url.match_form);
 	if (!rc)
 		rc = s3_creds_new(s3->url.credentials, s3->url.profile, NULL, &s3->creds);

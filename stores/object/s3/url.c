@@ -179,6 +179,7 @@ static const struct choice payloads[] = {{"auto", S3_PAYLOAD_AUTO},
 					 {NULL, 0}};
 static const struct choice match_forms[] = {
 	{"probe", S3_MATCH_PROBE}, {"quoted", S3_MATCH_QUOTED}, {"bare", S3_MATCH_BARE}, {NULL, 0}};
+static const struct choice quickacks[] = {{"on", false}, {"off", true}, {NULL, 0}};
 static const struct choice versions[] = {{"1.1", false}, {"2", true}, {NULL, 0}};
 
 #define FIELD(name) offsetof(struct s3_url, name), sizeof(((struct s3_url *)0)->name)
@@ -196,6 +197,7 @@ static const struct param {
 	{"payload", PARAM_CHOICE, FIELD(payload), payloads, 0, 0},
 	{"if_match", PARAM_CHOICE, FIELD(match_form), match_forms, 0, 0},
 	{"http", PARAM_CHOICE, FIELD(http2), versions, 0, 0},
+	{"quickack", PARAM_CHOICE, FIELD(no_quickack), quickacks, 0, 0},
 	{"profile", PARAM_TEXT, FIELD(profile), NULL, 0, 0},
 	{"credentials", PARAM_PATH, FIELD(credentials), NULL, 0, 0},
 	{"ca", PARAM_PATH, FIELD(ca), NULL, 0, 0},

@@ -17,6 +17,7 @@
  *   retry=MS                    how long a request is tried again before its error is reported (20 s)
  *   up=SIZE, down=SIZE          bytes a second at most; 0 = no cap
  *   if_match=probe|quoted|bare  the form of ETag that If-Match wants; default: find out when opening
+ *   quickack=on|off             off shows what TCP_QUICKACK is good for (http.c)
  *
  * Values are percent-decoded.  Threads: any (pure).
  */
@@ -55,6 +56,7 @@ struct s3_url {
 	enum s3_payload payload;
 	enum s3_match_form match_form;
 	bool http2;
+	bool no_quickack;
 	char profile[128];
 	char credentials[S3_PATH_MAX];
 	char ca[S3_PATH_MAX];
