@@ -573,6 +573,10 @@ arena_free(struct arena *arena)
 {
 	if (!arena)
 		return;
+	/* whoever gave the last page back may still hold what it took to do so */
+	pthread_mutex_lock(&arena->lock);
+	depot_gather(arena);
+	pthread_mutex_unlock(&arena->lock);
 	assert(arena_free_pages(arena) == arena->total);
 	assert(atomic_load(&arena->pages[arena->total].refs) == 1);
 	assert(!arena->first_waiter);

@@ -18,8 +18,8 @@
 #endif
 
 #define IMAGE_OPEN_FLAGS (FOPEN_DIRECT_IO | FOPEN_NOFLUSH | FOPEN_PARALLEL_DIRECT_WRITES)
-/* O_DIRECT as well: who goes around the page cache to a file expects no other cache behind it */
-#define SYNC_FLAGS (O_SYNC | O_DSYNC | O_DIRECT)
+/* Not O_DIRECT: as on a disk, it goes around the page cache and promises nothing; fsync does. */
+#define SYNC_FLAGS (O_SYNC | O_DSYNC)
 #define MAX_BACKGROUND 256
 
 static struct mount *

@@ -213,7 +213,7 @@ END_TEST
 
 START_TEST(sync_writes_are_fua)
 {
-	static const int flags[] = {O_SYNC, O_DSYNC, O_DIRECT};
+	static const int flags[] = {O_SYNC, O_DSYNC, O_DSYNC | O_DIRECT};
 	struct iovec iov = {want, 4096};
 	int fd = open_image("vol-a", O_RDWR);
 	uint64_t fua = 0;
@@ -222,6 +222,11 @@ START_TEST(sync_writes_are_fua)
 	ck_assert_uint_eq(a->fua, 0);
 	ck_assert_int_eq(pwritev2(fd, &iov, 1, 0, RWF_DSYNC), 4096);
 	ck_assert_uint_gt(a->fua, fua);
+	close(fd);
+	fd = open_image("vol-a", O_RDWR | O_DIRECT);
+	fua = a->fua;
+	ck_assert_int_eq(pwrite(fd, want, 4096, 0), 4096);
+	ck_assert_uint_eq(a->fua, fua);
 	close(fd);
 	for (unsigned i = 0; i < 3; i++) {
 		void *aligned;
