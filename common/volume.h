@@ -152,6 +152,7 @@ struct volume {
 	char serial[33];             /* VPD 80h, made at creation and kept */
 	uint32_t block_size;         /* 512 or 4096 */
 	uint32_t chunk_size;
+	uint32_t atomic_max_bytes;   /* writes up to this length, at any offset, are seen whole or not at all, after a crash too; 0 = none */
 	bool read_only;
 	bool write_cache;            /* WCE: plain writes answer before they are durable */
 	bool thin;                   /* UNMAP gives space back */

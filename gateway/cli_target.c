@@ -27,6 +27,7 @@ static const struct cli_option map_options[] = {
 	 .value = "N",
 	 .json = "lun",
 	 .help = "its number, 0 to 255; default: the lowest free one"},
+	{.name = "removable", .json = "removable", .help = "a medium that initiators can eject and load"},
 };
 static const struct cli_option delete_options[] = {
 	{.name = "force", .json = "force", .help = "end its sessions"},

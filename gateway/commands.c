@@ -88,6 +88,7 @@ static const struct json_key target_delete_keys[] = {
 struct map_args {
 	char *target, *volume;
 	uint64_t lun;
+	bool removable;
 };
 
 static const struct json_key target_map_keys[] = {
@@ -103,6 +104,7 @@ static const struct json_key target_map_keys[] = {
 	 .kind = JSON_KIND_UINT,
 	 .offset = offsetof(struct map_args, lun),
 	 .max = SCSI_LUNS_MAX - 1},
+	{.key = "removable", .kind = JSON_KIND_BOOL, .offset = offsetof(struct map_args, removable)},
 };
 
 static const struct json_key target_unmap_keys[] = {
@@ -341,7 +343,7 @@ run_target_map(struct admin_call *call)
 	if (r)
 		return r;
 	r = end_change(call, daemon_target_map(call->context, args->target, said ? (int64_t)args->lun : -1,
-					       args->volume, &lun, &call->info));
+					       args->volume, args->removable, &lun, &call->info));
 	if (!r)
 		call->result = json_pack("{s:s, s:i, s:s}", "target", args->target, "lun", (int)lun, "volume",
 					 args->volume);

@@ -122,6 +122,7 @@ static const struct json_key target_keys[] = {
 static const struct json_key lun_keys[] = {
 	KEY(config_lun, lun, UINT, .required = true, .max = SCSI_LUNS_MAX - 1, .help = "number of the LUN"),
 	KEY(config_lun, volume, STRING, .required = true, .help = "name of the volume it shows"),
+	KEY(config_lun, removable, BOOL, .help = "a medium that initiators can eject and load"),
 };
 
 const struct config_table config_tables[] = {

@@ -32,6 +32,7 @@ struct config_volume {
 struct config_lun {
 	uint64_t lun;
 	char *volume;
+	bool removable;
 };
 
 struct config_target {
@@ -120,7 +121,7 @@ int config_remove_volume(const char *path, const char *name, struct errinfo *inf
 int config_set_volume(const char *path, const char *name, const char *key, json_t *value, struct errinfo *info);
 int config_add_target(const char *path, const char *name, struct errinfo *info);
 int config_remove_target(const char *path, const char *name, struct errinfo *info);
-int config_add_lun(const char *path, const char *target, unsigned lun, const char *volume, struct errinfo *info);
+int config_add_lun(const char *path, const char *target, const struct config_lun *lun, struct errinfo *info);
 int config_remove_lun(const char *path, const char *target, unsigned lun, struct errinfo *info);
 
 #endif

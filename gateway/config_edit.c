@@ -85,6 +85,7 @@ out:
 struct change {
 	const char *volume, *target, *key;
 	unsigned lun;
+	bool removable;
 	json_t *value;
 };
 
@@ -189,14 +190,14 @@ do_add_lun(void *arg, json_t *root, struct errinfo *info)
 {
 	struct change *change = arg;
 	size_t i;
-	json_t *object = find(list(root, "targets"), change->target, &i);
+	json_t *object = find(list(root, "targets"), change->target, &i), *lun;
 
 	if (!object)
 		return missing("target", change->target, info);
-	return json_array_append_new(list(object, "luns"), json_pack("{s:i, s:s}", "lun", (int)change->lun,
-								     "volume", change->volume))
-		       ? -ENOMEM
-		       : 0;
+	lun = json_pack("{s:i, s:s}", "lun", (int)change->lun, "volume", change->volume);
+	if (lun && change->removable)
+		(void)json_object_set_new(lun, "removable", json_true());
+	return json_array_append_new(list(object, "luns"), lun) ? -ENOMEM : 0;
 }
 
 static int
@@ -264,9 +265,12 @@ config_remove_target(const char *path, const char *name, struct errinfo *info)
 }
 
 int
-config_add_lun(const char *path, const char *target, unsigned lun, const char *volume, struct errinfo *info)
+config_add_lun(const char *path, const char *target, const struct config_lun *lun, struct errinfo *info)
 {
-	struct change change = {.target = target, .lun = lun, .volume = volume};
+	struct change change = {.target = target,
+				.lun = (unsigned)lun->lun,
+				.volume = lun->volume,
+				.removable = lun->removable};
 
 	return config_edit(path, do_add_lun, &change, info);
 }

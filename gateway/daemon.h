@@ -104,8 +104,8 @@ struct daemon_target *daemon_target_find(struct daemon *daemon, const char *name
 int daemon_target_create(struct daemon *daemon, const char *name, struct errinfo *info);
 int daemon_target_delete(struct daemon *daemon, const char *name, bool force, struct errinfo *info);
 /** lun < 0: the lowest free one; *ret_lun is what it became. */
-int daemon_target_map(struct daemon *daemon, const char *target, int64_t lun, const char *volume, unsigned *ret_lun,
-		      struct errinfo *info);
+int daemon_target_map(struct daemon *daemon, const char *target, int64_t lun, const char *volume, bool removable,
+		      unsigned *ret_lun, struct errinfo *info);
 int daemon_target_unmap(struct daemon *daemon, const char *target, unsigned lun, struct errinfo *info);
 /** The first target and LUN that maps volume, or false.  With change or lock held. */
 bool daemon_volume_mapped(struct daemon *daemon, const char *volume, const char **ret_target, unsigned *ret_lun);

@@ -22,6 +22,7 @@ libdaemon_a_SOURCES = \
 	gateway/metrics.c \
 	gateway/notify.c gateway/notify.h \
 	gateway/paths.c gateway/paths.h \
+	gateway/reservations.c gateway/reservations.h \
 	gateway/serve.c gateway/serve.h \
 	gateway/socket_path.c gateway/socket_path.h \
 	gateway/state.c gateway/state.h \

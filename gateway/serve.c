@@ -24,6 +24,7 @@
  *
  * Threads: main runs all steps; the signal thread only writes `stop` and an eventfd.
  */
+#include "gateway/reservations.h"
 #include "gateway/serve.h"
 
 #include <pthread.h>
@@ -538,6 +539,9 @@ start(struct serve *serve, struct errinfo *info)
 	r = state_open(daemon->config.state_dir, &daemon->state, info);
 	if (r)
 		return r;
+	r = reservations_open(daemon->config.state_dir, info);
+	if (r)
+		return r;
 	r = admin_open(daemon->config.control, daemon_commands, daemon_ncommands, daemon, &serve->admin,
 		       info);
 	for (size_t i = 0; !r && i < ARRAY_SIZE(steps); i++) {
@@ -563,6 +567,7 @@ stop(struct serve *serve)
 	daemon_close_volumes(daemon);
 	daemon_doing(daemon, "ending", "threads");
 	stop_engine(serve);
+	reservations_close();
 	state_close(&daemon->state);
 	stop_signals(serve);
 }

@@ -118,10 +118,10 @@ remove_from_list(struct daemon *daemon, const struct daemon_target *target)
 }
 
 static int
-append_lun(struct daemon *daemon, struct daemon_target *target, unsigned lun, const char *volume)
+append_lun(struct daemon *daemon, struct daemon_target *target, const struct config_lun *add)
 {
 	struct config_lun *luns;
-	char *copy = strdup(volume);
+	char *copy = strdup(add->volume);
 	size_t at;
 
 	if (!copy)
@@ -130,9 +130,9 @@ append_lun(struct daemon *daemon, struct daemon_target *target, unsigned lun, co
 	luns = realloc(target->luns, (target->nluns + 1) * sizeof(*luns));
 	if (luns) {
 		target->luns = luns;
-		for (at = target->nluns; at && luns[at - 1].lun > lun; at--)
+		for (at = target->nluns; at && luns[at - 1].lun > add->lun; at--)
 			luns[at] = luns[at - 1];
-		luns[at] = (struct config_lun){.lun = lun, .volume = copy};
+		luns[at] = (struct config_lun){.lun = add->lun, .volume = copy, .removable = add->removable};
 		target->nluns++;
 	}
 	(void)pthread_mutex_unlock(&daemon->lock);
@@ -161,6 +161,13 @@ drop_lun(struct daemon *daemon, struct daemon_target *target, unsigned lun)
  * -------------------------------------------------------------------------------------------- */
 
 static int
+map_lun(struct daemon_target *target, const struct config_lun *lun, struct volume *vol, struct errinfo *info)
+{
+	return scsi_target_map_with(target->scsi, (unsigned)lun->lun, vol,
+				    &(struct scsi_map_options){.removable = lun->removable}, info);
+}
+
+static int
 open_target(struct daemon *daemon, const struct config_target *conf, struct errinfo *info)
 {
 	struct daemon_target *target;
@@ -172,9 +179,9 @@ open_target(struct daemon *daemon, const struct config_target *conf, struct erri
 		unsigned lun = (unsigned)conf->luns[i].lun;
 		struct daemon_volume *volume = daemon_volume_find(daemon, conf->luns[i].volume);
 
-		r = append_lun(daemon, target, lun, conf->luns[i].volume);
+		r = append_lun(daemon, target, &conf->luns[i]);
 		if (!r && volume && volume->vol)
-			r = scsi_target_map(target->scsi, lun, volume->vol, info);
+			r = map_lun(target, &conf->luns[i], volume->vol, info);
 		else if (!r)
 			log_warn("target %s: LUN %u is not there, for volume %s is not online", target->name,
 				 lun, conf->luns[i].volume);
@@ -325,10 +332,11 @@ check_map(struct daemon *daemon, const struct daemon_target *target, int64_t lun
 }
 
 int
-daemon_target_map(struct daemon *daemon, const char *name, int64_t lun, const char *volume, unsigned *ret_lun,
-		  struct errinfo *info)
+daemon_target_map(struct daemon *daemon, const char *name, int64_t lun, const char *volume, bool removable,
+		  unsigned *ret_lun, struct errinfo *info)
 {
 	struct daemon_target *target = daemon_target_find(daemon, name);
+	struct config_lun add;
 	int r;
 
 	if (!target)
@@ -338,12 +346,13 @@ daemon_target_map(struct daemon *daemon, const char *name, int64_t lun, const ch
 	r = check_map(daemon, target, lun, volume, info);
 	if (r)
 		return r;
-	r = scsi_target_map(target->scsi, (unsigned)lun, daemon_volume_find(daemon, volume)->vol, info);
+	add = (struct config_lun){.lun = (uint64_t)lun, .volume = (char *)volume, .removable = removable};
+	r = map_lun(target, &add, daemon_volume_find(daemon, volume)->vol, info);
 	if (r)
 		return r;
-	r = config_add_lun(daemon->config_path, target->written, (unsigned)lun, volume, info);
+	r = config_add_lun(daemon->config_path, target->written, &add, info);
 	if (!r)
-		r = append_lun(daemon, target, (unsigned)lun, volume);
+		r = append_lun(daemon, target, &add);
 	if (r) {
 		(void)scsi_target_unmap(target->scsi, (unsigned)lun);
 		return r;

@@ -18,6 +18,7 @@
 #include "common/util.h"
 #include "gateway/admin.h"
 #include "gateway/daemon.h"
+#include "gateway/reservations.h"
 #include "stores/stores.h"
 
 #define OPENERS_MAX 8
@@ -520,6 +521,7 @@ daemon_volume_delete(struct daemon *daemon, const char *name, bool keep_data, bo
 		     struct admin_call *call, struct errinfo *info)
 {
 	struct daemon_volume *volume = daemon_volume_find(daemon, name);
+	uint8_t uuid[UUID_LEN] = {0};
 	const char *target;
 	unsigned lun;
 	int r;
@@ -532,6 +534,7 @@ daemon_volume_delete(struct daemon *daemon, const char *name, bool keep_data, bo
 			       "volume \"%s\" is LUN %u of %s; first: lungate target unmap %s %u", name, lun,
 			       target, target, lun);
 	if (volume->vol) {
+		memcpy(uuid, volume->vol->uuid, sizeof(uuid));
 		r = close_volume(daemon, volume, 20);
 		if (r == -EBUSY)
 			return err_set(info, r, "volume \"%s\" is in use: a file of it is open in the mount",
@@ -554,6 +557,8 @@ daemon_volume_delete(struct daemon *daemon, const char *name, bool keep_data, bo
 	}
 	log_info("volume %s: %s", name, keep_data ? "forgotten, its data kept" : "deleted");
 	forget_volume(daemon, volume);
+	if (!keep_data)
+		reservations_forget(uuid);
 	return 0;
 }
 

@@ -29,11 +29,11 @@ standard(struct scsi_task *task)
 
 	datain_begin(task, &in);
 	datain_u8(&in, task->lu ? 0x00 : NO_UNIT);
-	datain_u8(&in, 0x00);
-	datain_u8(&in, 0x06); /* SPC-4 */
-	datain_u8(&in, 0x12); /* HISUP, response data format 2 */
+	datain_u8(&in, task->lu && task->lu->removable ? 0x80 : 0x00); /* RMB */
+	datain_u8(&in, 0x06);                                          /* SPC-4 */
+	datain_u8(&in, 0x12);                                          /* HISUP, response data format 2 */
 	datain_u8(&in, STANDARD_LEN - 5);
-	datain_u8(&in, 0x10); /* TPGS: implicit */
+	datain_u8(&in, 0x38); /* TPGS: implicit and explicit; 3PC */
 	datain_u8(&in, 0x00);
 	datain_u8(&in, 0x02); /* CMDQUE */
 	datain_text(&in, VENDOR, 8);
@@ -103,7 +103,7 @@ page_identification(struct scsi_task *task, struct datain *in)
 	put_designator(in, CODE_BINARY, OF_PORT, TYPE_PORT, 4);
 	datain_be32(in, scsi_port_id(nexus));
 	put_designator(in, CODE_BINARY, OF_PORT, TYPE_PORT_GROUP, 4);
-	datain_be32(in, SCSI_PORT_GROUP);
+	datain_be32(in, scsi_port_id(nexus));
 	(void)snprintf(name, sizeof(name), "%s,t,0x%04x", nexus->target->name, nexus->tpgt);
 	put_name(in, OF_PORT, name);
 	put_name(in, OF_TARGET, nexus->target->name);
@@ -140,15 +140,17 @@ page_block_limits(struct scsi_task *task, struct datain *in)
 		put_be32(page + 28, 0x80000000u); /* UGAVALID, alignment 0 */
 	}
 	put_be64(page + 32, SCSI_MAX_WRITE_SAME / bs);
+	put_be32(page + 40, scsi_max_atomic(task->lu)); /* alignment and granularity: any */
 	datain_put(in, page, sizeof(page));
 }
 
 static void
 page_characteristics(struct scsi_task *task, struct datain *in)
 {
-	(void)task;
 	datain_be16(in, 1); /* does not rotate */
-	datain_zero(in, 58);
+	datain_u8(in, 0);
+	datain_u8(in, task->lu->vol->thin ? 0x40 : 0); /* WABEREQ: reads succeed after BLOCK ERASE */
+	datain_zero(in, 56);
 }
 
 static void
@@ -156,7 +158,8 @@ page_provisioning(struct scsi_task *task, struct datain *in)
 {
 	bool thin = task->lu->vol->thin;
 
-	datain_u8(in, 0);
+	/* THRESHOLD EXPONENT */
+	datain_u8(in, thin ? (unsigned)__builtin_ctz(SCSI_THRESHOLD_SET / task->lu->vol->block_size) : 0);
 	datain_u8(in, thin ? 0xe4 : 0); /* LBPU, LBPWS, LBPWS10, LBPRZ */
 	datain_u8(in, thin ? 2 : 0);
 	datain_u8(in, 0);

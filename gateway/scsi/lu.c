@@ -29,13 +29,20 @@ static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct scsi_lu *table; /* all units; under table_lock */
 static uint64_t last_id;      /* under table_lock */
 
-static struct scsi_lu *
-lu_new(struct volume *vol)
+static int
+lu_new(struct volume *vol, const struct scsi_map_options *options, struct scsi_lu **ret)
 {
 	struct scsi_lu *lu = calloc(1, sizeof(*lu));
+	int rc;
 
 	if (!lu)
-		return NULL;
+		return -ENOMEM;
+	rc = scsi_pr_load(vol->uuid, &lu->pr);
+	if (rc < 0) {
+		free(lu);
+		return rc;
+	}
+	lu->removable = options->removable;
 	lu->vol = volume_ref(vol);
 	lu->home = vol->loop;
 	lu->id = ++last_id;
@@ -43,26 +50,29 @@ lu_new(struct volume *vol)
 	lu->wce = vol->write_cache;
 	lu->all_next = table;
 	table = lu;
-	return lu;
+	*ret = lu;
+	return 0;
 }
 
 int
-scsi_lu_get(struct volume *vol, struct scsi_lu **ret)
+scsi_lu_get(struct volume *vol, const struct scsi_map_options *options, struct scsi_lu **ret)
 {
 	struct scsi_lu *lu;
+	int rc = 0;
 
 	pthread_mutex_lock(&table_lock);
 	for (lu = table; lu && lu->vol != vol; lu = lu->all_next)
 		;
 	if (!lu)
-		lu = lu_new(vol);
-	if (lu)
+		rc = lu_new(vol, options, &lu);
+	else if (lu->removable != options->removable)
+		rc = -EINVAL;
+	if (rc == 0)
 		lu->mappings++;
 	pthread_mutex_unlock(&table_lock);
-	if (!lu)
-		return -ENOMEM;
-	*ret = lu;
-	return 0;
+	if (rc == 0)
+		*ret = lu;
+	return rc;
 }
 
 void
@@ -81,7 +91,8 @@ scsi_lu_put(struct scsi_lu *lu)
 	pthread_mutex_unlock(&table_lock);
 	if (!lu)
 		return;
-	assert(!lu->tasks_head && !lu->itls && !lu->waiters);
+	assert(!lu->tasks_head && !lu->itls && !lu->waiters && !lu->sanitize);
+	pr_state_fini(&lu->pr.state);
 	volume_unref(lu->vol);
 	free(lu);
 }
@@ -89,9 +100,11 @@ scsi_lu_put(struct scsi_lu *lu)
 /* -- nexuses and unit attentions ----------------------------------------- */
 
 static const enum scsi_error attention_error[UA_COUNT] = {
-	[UA_POWER_ON] = SE_UA_POWER_ON, [UA_TARGET_RESET] = SE_UA_TARGET_RESET,
-	[UA_LU_RESET] = SE_UA_LU_RESET, [UA_CAPACITY_CHANGED] = SE_UA_CAPACITY,
-	[UA_MODE_CHANGED] = SE_UA_MODE, [UA_CLEARED_BY_OTHER] = SE_UA_CLEARED,
+	[UA_POWER_ON] = SE_UA_POWER_ON,         [UA_TARGET_RESET] = SE_UA_TARGET_RESET,
+	[UA_LU_RESET] = SE_UA_LU_RESET,         [UA_CAPACITY_CHANGED] = SE_UA_CAPACITY,
+	[UA_MODE_CHANGED] = SE_UA_MODE,         [UA_CLEARED_BY_OTHER] = SE_UA_CLEARED,
+	[UA_MEDIUM_CHANGED] = SE_UA_MEDIUM,     [UA_RES_PREEMPTED] = SE_UA_RES_PREEMPTED,
+	[UA_RES_RELEASED] = SE_UA_RES_RELEASED, [UA_REG_PREEMPTED] = SE_UA_REG_PREEMPTED,
 };
 
 /* A nexus is made known to a unit by its first command there: what happened
@@ -109,12 +122,14 @@ scsi_lu_itl(struct scsi_task *task)
 		.lun = (uint16_t)(task->slot - task->nexus->target->slots),
 		.ua = 1u << UA_POWER_ON,
 		.luns_seen = atomic_load(&task->nexus->target->inventory),
+		.access_seen = atomic_load(&task->nexus->target->access_changes),
 		.linked = true,
 		.next = lu->itls,
 	};
 	if (lu->itls)
 		lu->itls->prev = itl;
 	lu->itls = itl;
+	scsi_pr_link(lu, itl);
 	atomic_fetch_add(&task->nexus->refs, 1);
 	return itl;
 }
@@ -125,6 +140,9 @@ scsi_lu_unlink_itl(struct scsi_lu *lu, struct scsi_itl *itl)
 	struct scsi_nexus *nexus = itl->nexus;
 
 	assert(itl->linked);
+	for (unsigned i = 0; i < SCSI_COPIES_KEPT; i++)
+		if (lu->copies[i].nexus == nexus)
+			lu->copies[i].nexus = NULL;
 	if (lu->reserved_by == itl)
 		lu->reserved_by = NULL;
 	if (itl->prev)
@@ -158,6 +176,7 @@ scsi_lu_take_attention(struct scsi_lu *lu, struct scsi_itl *itl)
 {
 	uint64_t size = atomic_load_explicit(&lu->vol->size, memory_order_relaxed);
 	uint64_t inventory = atomic_load_explicit(&itl->nexus->target->inventory, memory_order_acquire);
+	uint64_t accesses = atomic_load_explicit(&itl->nexus->target->access_changes, memory_order_acquire);
 
 	if (size != lu->size_seen) {
 		lu->size_seen = size;
@@ -168,6 +187,12 @@ scsi_lu_take_attention(struct scsi_lu *lu, struct scsi_itl *itl)
 			continue;
 		itl->ua &= ~(1u << ua);
 		return attention_error[ua];
+	}
+	if (itl->access_seen < accesses) {
+		itl->access_seen = accesses;
+		/* who changed the state itself knows (SPC-4 6.45) */
+		if (atomic_load_explicit(&itl->nexus->access_told, memory_order_acquire) < accesses)
+			return SE_UA_ACCESS;
 	}
 	if (itl->luns_seen < inventory) {
 		itl->luns_seen = inventory;
@@ -183,6 +208,8 @@ scsi_lu_reset_state(struct scsi_lu *lu)
 {
 	lu->stopped = false;
 	lu->reserved_by = NULL;
+	for (struct scsi_itl *itl = lu->itls; itl; itl = itl->next)
+		itl->prevents = false;
 	lu->d_sense = false;
 	lu->swp = false;
 	lu->tas = false;
@@ -195,6 +222,13 @@ static bool
 is_exclusive(const struct scsi_task *task)
 {
 	return task->command && (task->command->flags & F_EXCLUSIVE);
+}
+
+/* One change of the reservations at a time. */
+static bool
+is_pr_out(const struct scsi_task *task)
+{
+	return task->command && task->command->step == spc_pr_out;
 }
 
 static bool
@@ -241,11 +275,52 @@ set_remove(struct scsi_lu *lu, struct scsi_task *task)
 		lu->nbarriers--;
 }
 
-/* Whether the reservation of another nexus keeps this command out. */
-static bool
-is_reserved(const struct scsi_lu *lu, const struct scsi_itl *itl, const struct scsi_command *command)
+/* SPC-2 5.5.1, SPC-4 5.13.3: while RESERVE(6) holds, PERSISTENT RESERVE is for nobody. */
+bool
+scsi_lu_conflicts(const struct scsi_lu *lu, const struct scsi_itl *itl, const struct scsi_command *command,
+		  const uint8_t *cdb)
 {
-	return lu->reserved_by && lu->reserved_by != itl && (command->flags & F_RES6);
+	unsigned flags = command->flags;
+
+	if (lu->reserved_by) {
+		if (command->step == spc_pr_in || command->step == spc_pr_out)
+			return true;
+		if (lu->reserved_by != itl && (flags & F_RES6))
+			return true;
+	}
+	if (lu->pr.state.type == PR_NONE || (command->passes && command->passes(cdb)))
+		return false;
+	return pr_conflicts(lu->pr.state.type, itl->holder, itl->registered, flags);
+}
+
+enum scsi_error
+scsi_lu_state(const struct scsi_lu *lu, unsigned flags)
+{
+	if (lu->sanitize && !(flags & F_SANITIZE))
+		return SE_SANITIZING;
+	if (lu->sanitize_failed && !(flags & F_SANITIZE))
+		return SE_SANITIZE_FAILED;
+	if (lu->ejected && !(flags & F_STOPPED))
+		return SE_NO_MEDIUM;
+	if (lu->stopped && !(flags & F_STOPPED))
+		return SE_STOPPED;
+	if ((flags & F_WRITES) && (lu->vol->read_only || lu->swp))
+		return SE_WRITE_PROTECTED;
+	return SE_NONE;
+}
+
+/* SPC-4 5.15.2: what the port group that the command came by lets pass. */
+static enum scsi_error
+check_access(const struct scsi_nexus *nexus, unsigned flags)
+{
+	switch (atomic_load_explicit(&nexus->group->access, memory_order_relaxed)) {
+	case SCSI_ACCESS_STANDBY:
+		return flags & F_STANDBY ? SE_NONE : SE_STANDBY;
+	case SCSI_ACCESS_UNAVAILABLE:
+		return flags & F_UNAVAILABLE ? SE_NONE : SE_UNAVAILABLE;
+	default:
+		return SE_NONE;
+	}
 }
 
 /* What decides before the command itself: SE_NONE to go on. */
@@ -262,13 +337,17 @@ admit(struct scsi_lu *lu, struct scsi_itl *itl, struct scsi_task *task)
 		return error;
 	if (task->fail.code)
 		return (enum scsi_error)task->fail.code;
-	if (is_reserved(lu, itl, command))
+	if (scsi_lu_conflicts(lu, itl, command, task->cdb))
 		return SE_CONFLICT;
-	if (lu->stopped && !(flags & F_STOPPED))
-		return SE_STOPPED;
-	if ((flags & F_WRITES) && (lu->vol->read_only || lu->swp))
-		return SE_WRITE_PROTECTED;
-	return SE_NONE;
+	error = check_access(task->nexus, flags);
+	if (error)
+		return error;
+	error = scsi_lu_state(lu, flags);
+	if (error == SE_SANITIZING)
+		task->fail = (struct scsi_fail){.code = SE_SANITIZING,
+						.info = scsi_sanitize_progress(lu->sanitize),
+						.flags = FAIL_PROGRESS};
+	return error;
 }
 
 static void
@@ -291,30 +370,33 @@ begin(struct scsi_task *task)
 static struct scsi_task *
 next_ready(const struct scsi_lu *lu)
 {
-	bool running = false, exclusive = false, heads = false, older_barrier = false;
+	bool running = false, exclusive = false, heads = false, older_barrier = false, older = false;
 
 	for (struct scsi_task *t = lu->tasks_head; t; t = t->lu_next) {
 		running |= t->place == PLACE_RUNNING;
 		exclusive |= t->place == PLACE_RUNNING && is_exclusive(t);
-		heads |= is_head(t);
+		heads |= is_head(t) && t->place != PLACE_PARKED;
 	}
 	if (exclusive)
 		return NULL;
 	for (struct scsi_task *t = lu->tasks_head; t; t = t->lu_next) {
 		bool ready;
 
-		if (t->place != PLACE_WAITING)
+		if (t->place == PLACE_PARKED) /* it keeps nobody waiting */
+			continue;
+		if (t->place != PLACE_WAITING || (is_pr_out(t) && lu->pr.busy))
 			ready = false;
 		else if (is_head(t))
 			ready = true;
 		else if (is_exclusive(t))
-			ready = t == lu->tasks_head && !running;
+			ready = !older && !running;
 		else if (is_barrier(t))
-			ready = t == lu->tasks_head;
+			ready = !older;
 		else
 			ready = !heads && !older_barrier;
 		if (ready)
 			return t;
+		older = true;
 		older_barrier |= is_barrier(t) && !is_head(t);
 	}
 	return NULL;
@@ -339,7 +421,7 @@ scsi_lu_enter(struct scsi_task *task)
 {
 	struct scsi_lu *lu = task->lu;
 	struct scsi_itl *itl = scsi_lu_itl(task);
-	bool free_way = lu->nbarriers == 0 && !is_barrier(task);
+	bool free_way = lu->nbarriers == 0 && !is_barrier(task) && !(is_pr_out(task) && lu->pr.busy);
 	bool mine = task->epoch < itl->aborted_epoch;
 
 	set_add(lu, task);
@@ -363,9 +445,11 @@ void
 scsi_lu_finish(struct scsi_task *task, enum scsi_status status)
 {
 	struct scsi_lu *lu = task->lu;
-	bool barriers = lu->nbarriers != 0;
+	bool barriers = lu->nbarriers != 0 || is_pr_out(task), killed = task->killer != NULL;
 
 	set_remove(lu, task);
+	if (lu->sanitize)
+		scsi_sanitize_forget(lu, task);
 	if (task->aborted) {
 		task->silent = task->no_answer;
 		status = SCSI_TASK_ABORTED;
@@ -379,6 +463,8 @@ scsi_lu_finish(struct scsi_task *task, enum scsi_status status)
 	scsi_task_return(task);
 	if (lu->waiters)
 		scsi_tmf_recheck(lu);
+	if (killed)
+		scsi_pr_recheck(lu);
 	if (barriers)
 		scsi_lu_kick(lu);
 }
@@ -386,6 +472,21 @@ scsi_lu_finish(struct scsi_task *task, enum scsi_status status)
 void
 scsi_lu_drop(struct scsi_task *task)
 {
-	assert(task->aborted && task->place == PLACE_WAITING);
+	assert(task->aborted && (task->place == PLACE_WAITING || task->place == PLACE_PARKED));
 	scsi_lu_finish(task, SCSI_TASK_ABORTED);
+}
+
+/* Each end calls back into the transport, which may change the set: look anew each time. */
+void
+scsi_lu_drop_aborted(struct scsi_lu *lu)
+{
+	struct scsi_task *t;
+
+	do {
+		for (t = lu->tasks_head; t; t = t->lu_next)
+			if (t->aborted && (t->place == PLACE_WAITING || t->place == PLACE_PARKED))
+				break;
+		if (t)
+			scsi_lu_drop(t);
+	} while (t);
 }

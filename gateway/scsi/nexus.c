@@ -29,6 +29,12 @@ scsi_nexus_new(struct scsi_target *target, const char *initiator, const uint8_t 
 	memcpy(nexus->initiator, initiator, n + 1);
 	memcpy(nexus->isid, isid, sizeof(nexus->isid));
 	nexus->tpgt = tpgt;
+	nexus->group = scsi_group_get(target, scsi_port_id(nexus));
+	if (!nexus->group) {
+		free(nexus);
+		return -ENOSPC;
+	}
+	atomic_store(&nexus->access_told, atomic_load(&target->access_changes));
 	atomic_store(&nexus->refs, 1);
 	atomic_store(&nexus->functions, 1);
 	atomic_store(&nexus->luns_reported, atomic_load(&target->inventory));

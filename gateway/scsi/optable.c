@@ -23,6 +23,11 @@ static int decode_write_same(struct scsi_task *task, const struct scsi_lu *lu);
 static int decode_compare(struct scsi_task *task, const struct scsi_lu *lu);
 static int decode_lba_status(struct scsi_task *task, const struct scsi_lu *lu);
 
+static int decode_atomic(struct scsi_task *task, const struct scsi_lu *lu);
+static int decode_sanitize(struct scsi_task *task, const struct scsi_lu *lu);
+static bool starts(const uint8_t *cdb);
+static bool allows(const uint8_t *cdb);
+
 #define CMD(op, len, text) .opcode = (op), .cdb_len = (len), .name = (text)
 #define ACTION(a) .has_action = true, .action = (a)
 #define USAGE(...) .usage = {__VA_ARGS__}
@@ -35,38 +40,76 @@ const struct scsi_command scsi_commands[] = {
 	{CMD(0x00, 6, "TEST UNIT READY"), USAGE(0x00),
 	 .flags = F_RES6, .timeout_s = 10, .step = spc_test_unit_ready},
 	{CMD(0x03, 6, "REQUEST SENSE"), USAGE(0x03, 0x01, 0, 0, 0xff), IN(4, 1),
-	 .flags = F_UA | F_NO_LUN | F_STOPPED, .timeout_s = 10, .step = spc_request_sense},
+	 .flags = F_UA | F_NO_LUN | F_STOPPED | F_SANITIZE | F_ANY_ACCESS, .timeout_s = 10, .step = spc_request_sense},
 	{CMD(0x12, 6, "INQUIRY"), USAGE(0x12, 0x01, 0xff, 0xff, 0xff), IN(3, 2),
-	 .flags = F_UA | F_NO_LUN | F_STOPPED, .timeout_s = 10, .step = spc_inquiry},
+	 .flags = F_UA | F_NO_LUN | F_STOPPED | F_SANITIZE | F_ANY_ACCESS, .timeout_s = 10, .step = spc_inquiry},
 	{CMD(0x15, 6, "MODE SELECT(6)"), USAGE(0x15, 0x10, 0, 0, 0xff), OUT(4, 1),
-	 .flags = F_RES_ALL | F_STOPPED, .timeout_s = 60, .step = spc_mode_select},
+	 .flags = F_RES_ALL | F_STOPPED | F_STANDBY, .timeout_s = 60, .step = spc_mode_select},
 	{CMD(0x16, 6, "RESERVE(6)"), USAGE(0x16),
 	 .flags = F_RES_ALL | F_STOPPED, .timeout_s = 10, .step = spc_reserve6},
 	{CMD(0x17, 6, "RELEASE(6)"), USAGE(0x17),
 	 .flags = F_WE | F_EA | F_STOPPED, .timeout_s = 10, .step = spc_release6},
 	{CMD(0x1a, 6, "MODE SENSE(6)"), USAGE(0x1a, 0x08, 0xff, 0xff, 0xff), IN(4, 1),
-	 .flags = F_RES_ALL | F_STOPPED, .timeout_s = 10, .step = spc_mode_sense},
+	 .flags = F_RES_ALL | F_STOPPED | F_STANDBY, .timeout_s = 10, .step = spc_mode_sense},
 	{CMD(0x1d, 6, "SEND DIAGNOSTIC"), USAGE(0x1d, 0x14),
-	 .flags = F_RES_ALL, .timeout_s = 60, .step = spc_send_diagnostic},
+	 .flags = F_RES_ALL | F_STANDBY, .timeout_s = 60, .step = spc_send_diagnostic},
+	{CMD(0x4d, 10, "LOG SENSE"), USAGE(0x4d, 0x01, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff), IN(7, 2),
+	 .flags = F_RES6 | F_STOPPED | F_STANDBY, .timeout_s = 10, .step = spc_log_sense},
+	{CMD(0x5e, 10, "PERSISTENT RESERVE IN, READ KEYS"), ACTION(0), USAGE(0x5e, 0x00, 0, 0, 0, 0, 0, 0xff, 0xff), IN(7, 2),
+	 .flags = F_STOPPED | F_STANDBY | F_LONG_IN, .timeout_s = 10, .step = spc_pr_in},
+	{CMD(0x5e, 10, "PERSISTENT RESERVE IN, READ RESERVATION"), ACTION(1), USAGE(0x5e, 0x01, 0, 0, 0, 0, 0, 0xff, 0xff), IN(7, 2),
+	 .flags = F_STOPPED | F_STANDBY | F_LONG_IN, .timeout_s = 10, .step = spc_pr_in},
+	{CMD(0x5e, 10, "PERSISTENT RESERVE IN, REPORT CAPABILITIES"), ACTION(2), USAGE(0x5e, 0x02, 0, 0, 0, 0, 0, 0xff, 0xff), IN(7, 2),
+	 .flags = F_STOPPED | F_STANDBY | F_LONG_IN, .timeout_s = 10, .step = spc_pr_in},
+	{CMD(0x5e, 10, "PERSISTENT RESERVE IN, READ FULL STATUS"), ACTION(3), USAGE(0x5e, 0x03, 0, 0, 0, 0, 0, 0xff, 0xff), IN(7, 2),
+	 .flags = F_STOPPED | F_STANDBY | F_LONG_IN, .timeout_s = 10, .step = spc_pr_in},
+	{CMD(0x5f, 10, "PERSISTENT RESERVE OUT, REGISTER"), ACTION(0), USAGE(0x5f, 0x00, 0xff, 0, 0, X4), OUT(5, 4),
+	 .flags = F_STOPPED | F_STANDBY, .timeout_s = 60, .step = spc_pr_out},
+	{CMD(0x5f, 10, "PERSISTENT RESERVE OUT, RESERVE"), ACTION(1), USAGE(0x5f, 0x01, 0xff, 0, 0, X4), OUT(5, 4),
+	 .flags = F_STOPPED | F_STANDBY, .timeout_s = 60, .step = spc_pr_out},
+	{CMD(0x5f, 10, "PERSISTENT RESERVE OUT, RELEASE"), ACTION(2), USAGE(0x5f, 0x02, 0xff, 0, 0, X4), OUT(5, 4),
+	 .flags = F_STOPPED | F_STANDBY, .timeout_s = 60, .step = spc_pr_out},
+	{CMD(0x5f, 10, "PERSISTENT RESERVE OUT, CLEAR"), ACTION(3), USAGE(0x5f, 0x03, 0xff, 0, 0, X4), OUT(5, 4),
+	 .flags = F_STOPPED | F_STANDBY, .timeout_s = 60, .step = spc_pr_out},
+	{CMD(0x5f, 10, "PERSISTENT RESERVE OUT, PREEMPT"), ACTION(4), USAGE(0x5f, 0x04, 0xff, 0, 0, X4), OUT(5, 4),
+	 .flags = F_STOPPED | F_STANDBY, .timeout_s = 60, .step = spc_pr_out},
+	{CMD(0x5f, 10, "PERSISTENT RESERVE OUT, PREEMPT AND ABORT"), ACTION(5), USAGE(0x5f, 0x05, 0xff, 0, 0, X4), OUT(5, 4),
+	 .flags = F_STOPPED | F_STANDBY, .timeout_s = 60, .step = spc_pr_out},
+	{CMD(0x5f, 10, "PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY"), ACTION(6), USAGE(0x5f, 0x06, 0xff, 0, 0, X4), OUT(5, 4),
+	 .flags = F_STOPPED | F_STANDBY, .timeout_s = 60, .step = spc_pr_out},
+	{CMD(0x5f, 10, "PERSISTENT RESERVE OUT, REGISTER AND MOVE"), ACTION(7), USAGE(0x5f, 0x07, 0xff, 0, 0, X4), OUT(5, 4),
+	 .flags = F_STOPPED | F_STANDBY, .timeout_s = 60, .step = spc_pr_out},
+	{CMD(0x83, 16, "EXTENDED COPY(LID1)"), ACTION(0x00), USAGE(0x83, 0x00, 0, 0, 0, 0, 0, 0, 0, 0, X4), OUT(10, 4),
+	 .flags = F_RES_ALL, .timeout_s = 300, .step = spc_extended_copy},
+	{CMD(0x83, 16, "EXTENDED COPY(LID4)"), ACTION(0x01), USAGE(0x83, 0x01, 0, 0, 0, 0, 0, 0, 0, 0, X4), OUT(10, 4),
+	 .flags = F_RES_ALL, .timeout_s = 300, .step = spc_extended_copy},
+	{CMD(0x84, 16, "RECEIVE COPY STATUS(LID1)"), ACTION(0x00), USAGE(0x84, 0x00, 0xff, 0, 0, 0, 0, 0, 0, 0, X4), IN(10, 4),
+	 .flags = F_RES_ALL | F_STOPPED, .timeout_s = 10, .step = spc_copy_results},
+	{CMD(0x84, 16, "RECEIVE COPY OPERATING PARAMETERS"), ACTION(0x03), USAGE(0x84, 0x03, 0xff, 0, 0, 0, 0, 0, 0, 0, X4),
+	 IN(10, 4), .flags = F_RES_ALL | F_STOPPED, .timeout_s = 10, .step = spc_copy_results},
+	{CMD(0x84, 16, "RECEIVE COPY STATUS(LID4)"), ACTION(0x05), USAGE(0x84, 0x05, X4, 0, 0, 0, 0, X4), IN(10, 4),
+	 .flags = F_RES_ALL | F_STOPPED, .timeout_s = 10, .step = spc_copy_results},
+	{CMD(0xa4, 12, "SET TARGET PORT GROUPS"), ACTION(0x0a), USAGE(0xa4, 0x0a, 0, 0, 0, 0, X4), OUT(6, 4),
+	 .flags = F_RES_ALL | F_STOPPED | F_SANITIZE | F_ANY_ACCESS, .timeout_s = 10, .step = spc_set_port_groups},
 	{CMD(0x55, 10, "MODE SELECT(10)"), USAGE(0x55, 0x10, 0, 0, 0, 0, 0, 0xff, 0xff), OUT(7, 2),
-	 .flags = F_RES_ALL | F_STOPPED, .timeout_s = 60, .step = spc_mode_select},
+	 .flags = F_RES_ALL | F_STOPPED | F_STANDBY, .timeout_s = 60, .step = spc_mode_select},
 	{CMD(0x5a, 10, "MODE SENSE(10)"), USAGE(0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff), IN(7, 2),
-	 .flags = F_RES_ALL | F_STOPPED, .timeout_s = 10, .step = spc_mode_sense},
+	 .flags = F_RES_ALL | F_STOPPED | F_STANDBY, .timeout_s = 10, .step = spc_mode_sense},
 	{CMD(0xa0, 12, "REPORT LUNS"), USAGE(0xa0, 0, 0xff, 0, 0, 0, X4), IN(6, 4),
-	 .flags = F_UA | F_NO_LUN | F_STOPPED, .timeout_s = 10, .step = spc_report_luns},
+	 .flags = F_UA | F_NO_LUN | F_STOPPED | F_SANITIZE | F_ANY_ACCESS, .timeout_s = 10, .step = spc_report_luns},
 	{CMD(0xa3, 12, "REPORT TARGET PORT GROUPS"), ACTION(0x0a), USAGE(0xa3, 0x2a, 0, 0, 0, 0, X4), IN(6, 4),
-	 .flags = F_STOPPED, .timeout_s = 10, .step = spc_report_port_groups},
+	 .flags = F_STOPPED | F_SANITIZE | F_ANY_ACCESS, .timeout_s = 10, .step = spc_report_port_groups},
 	{CMD(0xa3, 12, "REPORT SUPPORTED OPERATION CODES"), ACTION(0x0c),
 	 USAGE(0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, X4), IN(6, 4),
-	 .flags = F_STOPPED, .timeout_s = 10, .step = spc_report_opcodes},
+	 .flags = F_STOPPED | F_SANITIZE | F_STANDBY, .timeout_s = 10, .step = spc_report_opcodes},
 	{CMD(0xa3, 12, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS"), ACTION(0x0d),
 	 USAGE(0xa3, 0x0d, 0x80, 0, 0, 0, X4), IN(6, 4),
-	 .flags = F_STOPPED, .timeout_s = 10, .step = spc_report_tmfs},
+	 .flags = F_STOPPED | F_SANITIZE | F_STANDBY, .timeout_s = 10, .step = spc_report_tmfs},
 
 	/* -- SBC-3: about the unit -- */
-	{CMD(0x1b, 6, "START STOP UNIT"), USAGE(0x1b, 0x01, 0, 0, 0x05),
+	{CMD(0x1b, 6, "START STOP UNIT"), USAGE(0x1b, 0x01, 0, 0x0f, 0xf7), .passes = starts,
 	 .flags = F_RES_ALL | F_STOPPED, .timeout_s = 60, .step = sbc_start_stop},
-	{CMD(0x1e, 6, "PREVENT ALLOW MEDIUM REMOVAL"), USAGE(0x1e, 0, 0, 0, 0x01),
+	{CMD(0x1e, 6, "PREVENT ALLOW MEDIUM REMOVAL"), USAGE(0x1e, 0, 0, 0, 0x01), .passes = allows,
 	 .flags = F_RES_ALL | F_STOPPED, .timeout_s = 10, .step = sbc_prevent_allow},
 	{CMD(0x25, 10, "READ CAPACITY(10)"), USAGE(0x25), .direction = SCSI_DIR_IN, .decode = decode_alloc,
 	 .timeout_s = 10, .step = sbc_read_capacity10},
@@ -131,6 +174,18 @@ const struct scsi_command scsi_commands[] = {
 	{CMD(0x89, 16, "COMPARE AND WRITE"), USAGE(0x89, 0x18, X8, 0, 0, 0, 0xff, GROUP),
 	 .direction = SCSI_DIR_OUT, .decode = decode_compare, .flags = F_RES_ALL | F_WRITES | F_HALVES, .timeout_s = 60,
 	 .step = sbc_compare_write},
+	{CMD(0x9c, 16, "WRITE ATOMIC(16)"), USAGE(0x9c, 0x18, X8, 0, 0, 0xff, 0xff, GROUP),
+	 .direction = SCSI_DIR_OUT, .decode = decode_atomic, .flags = F_RES_ALL | F_WRITES | F_EXCLUSIVE | F_ATOMIC,
+	 .timeout_s = 60, .step = sbc_write},
+	{CMD(0x48, 10, "SANITIZE, OVERWRITE"), ACTION(0x01), USAGE(0x48, 0xa1, 0, 0, 0, 0, 0, 0xff, 0xff),
+	 .direction = SCSI_DIR_OUT, .decode = decode_sanitize, .len_at = 7, .len_bytes = 2,
+	 .flags = F_RES_ALL | F_WRITES | F_EXCLUSIVE | F_SANITIZE, .timeout_s = 36000, .step = sbc_sanitize},
+	{CMD(0x48, 10, "SANITIZE, BLOCK ERASE"), ACTION(0x02), USAGE(0x48, 0xa2, 0, 0, 0, 0, 0, 0xff, 0xff),
+	 .direction = SCSI_DIR_OUT, .decode = decode_sanitize, .len_at = 7, .len_bytes = 2,
+	 .flags = F_RES_ALL | F_WRITES | F_EXCLUSIVE | F_SANITIZE | F_THIN, .timeout_s = 36000, .step = sbc_sanitize},
+	{CMD(0x48, 10, "SANITIZE, EXIT FAILURE MODE"), ACTION(0x1f), USAGE(0x48, 0xbf, 0, 0, 0, 0, 0, 0xff, 0xff),
+	 .direction = SCSI_DIR_OUT, .decode = decode_sanitize, .len_at = 7, .len_bytes = 2,
+	 .flags = F_RES_ALL | F_WRITES | F_EXCLUSIVE | F_SANITIZE, .timeout_s = 10, .step = sbc_sanitize},
 	{CMD(0x41, 10, "WRITE SAME(10)"), USAGE(0x41, 0x08, X4, GROUP, 0xff, 0xff),
 	 .direction = SCSI_DIR_OUT, .decode = decode_write_same, .flags = F_RES_ALL | F_WRITES | F_PIECES, .timeout_s = 300,
 	 .step = sbc_write_same},
@@ -163,7 +218,20 @@ index_rows(void)
 bool
 scsi_command_exists(const struct scsi_lu *lu, const struct scsi_command *command)
 {
-	return !(command->flags & F_THIN) || !lu || lu->vol->thin;
+	if (!lu)
+		return true;
+	return (!(command->flags & F_THIN) || lu->vol->thin) &&
+	       (!(command->flags & F_ATOMIC) || scsi_max_atomic(lu) != 0);
+}
+
+bool
+scsi_opcode_exists(const struct scsi_lu *lu, uint8_t opcode)
+{
+	for (unsigned i = first_row[opcode];
+	     i && i <= scsi_ncommands && scsi_commands[i - 1].opcode == opcode; i++)
+		if (scsi_command_exists(lu, &scsi_commands[i - 1]))
+			return true;
+	return false;
 }
 
 const struct scsi_command *
@@ -271,6 +339,52 @@ decode_prefetch(struct scsi_task *task, const struct scsi_lu *lu)
 	if (task->blocks == 0) /* to the end of the medium */
 		task->blocks = lu_blocks(lu) - task->lba;
 	return 0;
+}
+
+/* SBC-4 5.49 */
+static int
+decode_atomic(struct scsi_task *task, const struct scsi_lu *lu)
+{
+	task->lba = get_be64(task->cdb + 2);
+	task->blocks = get_be16(task->cdb + 12);
+	if (check_range(task, lu) < 0)
+		return -1;
+	if (task->blocks > scsi_max_atomic(lu)) {
+		task_fail_cdb(task, 12);
+		return -1;
+	}
+	task->out_len = (uint32_t)(task->blocks * lu->vol->block_size);
+	task->page_off = (uint32_t)(task->lba * lu->vol->block_size % PAGE_SIZE_BYTES);
+	return 0;
+}
+
+/* The parameter list of OVERWRITE is one block and a header at most; the others have none. */
+static int
+decode_sanitize(struct scsi_task *task, const struct scsi_lu *lu)
+{
+	uint32_t len = get_be16(task->cdb + 7);
+	bool overwrite = task->command->action == 0x01;
+
+	if (overwrite ? len < 5 || len > lu->vol->block_size + 4 : len != 0) {
+		task_fail_cdb(task, 7);
+		return -1;
+	}
+	task->out_len = len;
+	return 0;
+}
+
+/* What passes persistent reservations (SBC-3 table 13): START without a power condition. */
+static bool
+starts(const uint8_t *cdb)
+{
+	return (cdb[4] & 0xf1) == 0x01;
+}
+
+/* SPC-4 table 65: PREVENT of 0. */
+static bool
+allows(const uint8_t *cdb)
+{
+	return (cdb[4] & 0x03) == 0;
 }
 
 /* A range whose data travels: MAXIMUM TRANSFER LENGTH holds. */
@@ -432,7 +546,11 @@ scsi_decode_pages(const struct scsi_task *task, const struct scsi_lu *lu, struct
 		ret->slots = volume_pages(task->page_off, bytes);
 		return;
 	}
-	if (command->direction == SCSI_DIR_IN)
+	if (command->flags & F_LONG_IN)
+		n = task->alloc_len > SCSI_INLINE_MAX
+			    ? volume_pages(0, min_of(task->alloc_len, (uint32_t)SCSI_MAX_DATA_IN))
+			    : 0;
+	else if (command->direction == SCSI_DIR_IN)
 		n = task->alloc_len > SCSI_INLINE_MAX;
 	else
 		n = volume_pages(task->page_off, task->out_len);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * SBC-3: unmapping, writing the same block over and over, compare and write,
- * OR, the map of what is allocated, and what a disk that cannot be taken out
- * says to those who try.
+ * OR, the map of what is allocated, the medium that can be taken out, defects.
  *
  * Threads: the unit's home.
  */
@@ -350,27 +349,72 @@ sbc_lba_status(struct scsi_task *task)
 
 /* -- the medium ---------------------------------------------------------- */
 
-/* SBC-3 5.25.  Stopping flushes first unless NO_FLUSH. */
-enum scsi_step
-sbc_start_stop(struct scsi_task *task)
+static bool
+is_prevented(const struct scsi_lu *lu)
 {
-	bool start = task->cdb[4] & 0x01, no_flush = task->cdb[4] & 0x04;
+	for (const struct scsi_itl *itl = lu->itls; itl; itl = itl->next)
+		if (itl->prevents)
+			return true;
+	return false;
+}
 
-	if (task->state++ == 0 && !start && !no_flush && !task->lu->stopped) {
-		task_io(task, VOL_FLUSH, 0, 0, NULL, 0);
-		return STEP_IO;
+/* What START STOP UNIT may not do now. */
+static enum scsi_step
+check_start_stop(struct scsi_task *task)
+{
+	const struct scsi_lu *lu = task->lu;
+	bool start = task->cdb[4] & 0x01, load = task->cdb[4] & 0x02;
+
+	if (load && !lu->removable) {
+		(void)task_fail_cdb(task, 4);
+		task->fail.flags |= FAIL_BIT;
+		task->fail.bit = 1;
+		return STEP_FAIL;
 	}
-	if (task->state > 1 && task->req.status < 0)
-		return task_fail_io(task);
-	task->lu->stopped = !start;
+	if (load && is_prevented(lu))
+		return task_fail(task, SE_REMOVAL_PREVENTED);
+	if (start && !load && lu->ejected)
+		return task_fail(task, SE_NO_MEDIUM);
 	return STEP_GOOD;
 }
 
-/* SBC-3 5.13: the medium cannot be removed, so both are kept. */
+/*
+ * SBC-3 5.25.  Stopping flushes first unless NO_FLUSH.  A power condition is taken note of, and there is none
+ * to go to.  A removable unit has no spindle that stops: without LOEJ it stays ready.
+ */
+enum scsi_step
+sbc_start_stop(struct scsi_task *task)
+{
+	struct scsi_lu *lu = task->lu;
+	bool start = task->cdb[4] & 0x01, load = task->cdb[4] & 0x02, no_flush = task->cdb[4] & 0x04;
+
+	if (task->cdb[4] & 0xf0)
+		return STEP_GOOD;
+	if (task->state++ == 0) {
+		if (check_start_stop(task) != STEP_GOOD)
+			return STEP_FAIL;
+		if (!start && !no_flush && !lu->stopped && !lu->ejected) {
+			task_io(task, VOL_FLUSH, 0, 0, NULL, 0);
+			return STEP_IO;
+		}
+	} else if (task->req.status < 0) {
+		return task_fail_io(task);
+	}
+	if (!lu->removable) {
+		lu->stopped = !start;
+	} else if (load) {
+		if (start && lu->ejected)
+			scsi_lu_attention(lu, UA_MEDIUM_CHANGED, task_itl(task));
+		lu->ejected = !start;
+	}
+	return STEP_GOOD;
+}
+
+/* SBC-3 5.13.  Where the medium cannot be removed both are kept. */
 enum scsi_step
 sbc_prevent_allow(struct scsi_task *task)
 {
-	(void)task;
+	task_itl(task)->prevents = task->lu->removable && (task->cdb[4] & 0x01);
 	return STEP_GOOD;
 }
 

@@ -29,8 +29,9 @@
 struct scsi_lu;                     /* the unit that a volume is */
 struct scsi_slot;
 struct scsi_command;
+struct scsi_group;
 struct scsi_target;                 /* a set of LUNs, and the I_T nexuses that see it */
-struct scsi_nexus;                  /* one I_T nexus: unit attentions, later reservations' registrations */
+struct scsi_nexus;                  /* one I_T nexus */
 
 enum scsi_direction { SCSI_DIR_NONE, SCSI_DIR_IN, SCSI_DIR_OUT };
 enum scsi_attr { SCSI_ATTR_UNTAGGED, SCSI_ATTR_SIMPLE, SCSI_ATTR_ORDERED, SCSI_ATTR_HEAD, SCSI_ATTR_ACA };
@@ -108,6 +109,7 @@ struct scsi_task {
 	uint32_t alloc_len;              /* Data-In at most, by the CDB */
 	uint32_t state;                  /* the step that comes next */
 	void *priv;                      /* a command's own memory; free()d with the task */
+	const struct scsi_task *killer;  /* PREEMPT AND ABORT that aborted it; to be compared, not followed */
 };
 
 /**
@@ -166,13 +168,43 @@ int scsi_target_new(const char *name, struct scsi_target **ret);
 void scsi_target_free(struct scsi_target *target);
 /** Takes a reference to vol.  -EEXIST, -EINVAL.  Sessions see REPORTED LUNS DATA HAS CHANGED. */
 int scsi_target_map(struct scsi_target *target, unsigned lun, struct volume *vol, struct errinfo *info);
-/** Tasks in flight end first; blocks: not on a loop.  -ENOENT. */
+/** The same, and what the LUN is beside its volume; every mapping of one volume must say the same (-EINVAL). */
+struct scsi_map_options {
+	bool removable;              /* a medium that START STOP UNIT loads and ejects */
+};
+int scsi_target_map_with(struct scsi_target *target, unsigned lun, struct volume *vol,
+			 const struct scsi_map_options *options, struct errinfo *info);
+/** Tasks in flight end first, a SANITIZE is broken off; blocks: not on a loop.  -ENOENT. */
 int scsi_target_unmap(struct scsi_target *target, unsigned lun);
 /** Where a connection to this target should live; NULL when no LUN is mapped. Any thread. */
 struct loop *scsi_target_home(struct scsi_target *target);
 /** Any thread: the mapped LUNs; volumes with a reference each. */
 struct scsi_lun_info { unsigned lun; struct volume *vol; };
 size_t scsi_target_luns(struct scsi_target *target, struct scsi_lun_info *ret, size_t max);
+
+/* -- asymmetric access: the target port groups are the portal groups -- */
+
+enum scsi_access { SCSI_ACCESS_OPTIMIZED, SCSI_ACCESS_NON_OPTIMIZED, SCSI_ACCESS_STANDBY, SCSI_ACCESS_UNAVAILABLE };
+
+#define SCSI_GROUPS_MAX 16
+
+/** Any thread.  A portal group that leads to this target: initiators see it before anybody came by it.  A nexus adds its own. -ENOSPC. */
+int scsi_target_add_group(struct scsi_target *target, uint16_t tpgt);
+/** Any thread.  What the target itself decides (implicit); sessions see ASYMMETRIC ACCESS STATE CHANGED.  -ENOENT. */
+int scsi_target_set_access(struct scsi_target *target, uint16_t tpgt, enum scsi_access access);
+
+/* -- persistent reservations that survive power loss (APTPL) -- */
+
+/** Where they are kept, by the volume's uuid.  Both block. */
+struct scsi_pr_store {
+	/** What was saved last: malloc()ed, the caller's.  -ENOENT: nothing.  From scsi_target_map(). */
+	int (*load)(void *arg, const uint8_t uuid[UUID_LEN], char **ret, size_t *ret_len);
+	/** Durable when it returns 0.  text NULL: forget it.  On the pool. */
+	int (*save)(void *arg, const uint8_t uuid[UUID_LEN], const char *text, size_t len);
+	void *arg;
+};
+/** Before the first mapping, copied; NULL: there is none, and initiators are told so. */
+void scsi_set_pr_store(const struct scsi_pr_store *store);
 
 /* scsi_tmf_submit(), scsi_nexus_new() and scsi_nexus_free(): on a loop. */
 /** One per session.  initiator: its iSCSI name; isid and tpgt make the port names of VPD 83 and reservations.

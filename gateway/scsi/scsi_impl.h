@@ -8,7 +8,9 @@
  *   lu.c        logical units: task sets, unit attentions
  *   target.c    targets and their LUNs     nexus.c  I_T nexuses
  *   tmf.c       task management
- *   spc.c inquiry.c mode.c sbc.c sbc_more.c   the commands
+ *   alua.c      target port groups         pr*.c    persistent reservations
+ *   sanitize.c  what goes on after its command
+ *   spc.c inquiry.c mode.c log.c sbc.c sbc_more.c xcopy.c   the commands
  *
  * A command is a step function: called with task->state 0 first, and again each
  * time the volume request that it asked for (STEP_IO) has ended.
@@ -29,6 +31,7 @@
 #include "common/loop.h"
 #include "common/util.h"
 #include "common/volume.h"
+#include "gateway/scsi/pr.h"
 #include "gateway/scsi/scsi.h"
 
 /* -- sense.c ------------------------------------------------------------- */
@@ -49,6 +52,7 @@ enum sense_key {
 	KEY_ILLEGAL_REQUEST = 0x5,
 	KEY_UNIT_ATTENTION = 0x6,
 	KEY_DATA_PROTECT = 0x7,
+	KEY_COPY_ABORTED = 0xa,
 	KEY_ABORTED_COMMAND = 0xb,
 	KEY_MISCOMPARE = 0xe,
 };
@@ -57,6 +61,7 @@ enum sense_key {
 #define FAIL_CDB 0x02u   /* byte is an offset in the CDB */
 #define FAIL_PARAM 0x04u /* byte is an offset in the parameter list */
 #define FAIL_BIT 0x08u   /* bit counts */
+#define FAIL_PROGRESS 0x10u /* info is a progress indication, of 65536 */
 
 struct scsi_sense_row {
 	const char *name;
@@ -82,6 +87,10 @@ enum scsi_ua {
 	UA_CAPACITY_CHANGED,
 	UA_MODE_CHANGED,
 	UA_CLEARED_BY_OTHER,
+	UA_MEDIUM_CHANGED,
+	UA_RES_PREEMPTED,
+	UA_RES_RELEASED,
+	UA_REG_PREEMPTED,
 	UA_COUNT,
 	UA_NONE = UA_COUNT,
 };
@@ -92,12 +101,29 @@ struct scsi_itl {
 	struct scsi_itl *next, *prev; /* in lu->itls while linked */
 	uint64_t aborted_epoch;       /* ABORT TASK SET reached this far */
 	uint64_t luns_seen;           /* target->inventory when 3F/0E was last reported */
+	uint64_t access_seen;         /* target->access_changes when 2A/06 was last reported */
 	uint32_t ua;                  /* bits by enum scsi_ua */
 	uint16_t lun;
 	bool linked;
+	bool registered, holder; /* persistent reservations */
+	bool prevents;           /* removal of the medium */
 };
 
 /* -- logical units (lu.c) ------------------------------------------------ */
+
+struct scsi_sanitize;
+
+#define SCSI_COPIES_KEPT 16
+
+/** An EXTENDED COPY under way or over (SPC-4 6.20). */
+struct copy_record {
+	const struct scsi_nexus *nexus; /* NULL: none; to be compared, not followed */
+	uint32_t list_id;
+	bool four;     /* LID4 */
+	uint8_t state; /* COPY MANAGER STATUS */
+	uint16_t segments;
+	uint64_t bytes;
+};
 
 struct scsi_lu {
 	struct volume *vol;
@@ -117,12 +143,18 @@ struct scsi_lu {
 	struct scsi_itl *itls;
 	uint64_t size_seen;
 	bool stopped; /* START STOP UNIT */
+	bool removable, ejected;
 	struct scsi_itl *reserved_by;
 	bool d_sense, swp, tas, wce;
+	struct scsi_pr pr;
+	struct scsi_sanitize *sanitize; /* one goes on */
+	bool sanitize_failed, sanitize_ause;
+	struct copy_record copies[SCSI_COPIES_KEPT]; /* what RECEIVE COPY RESULTS can tell */
+	unsigned last_copy;
 };
 
 /** The unit of vol, made when it is not there; takes a reference to vol with the first mapping. */
-int scsi_lu_get(struct volume *vol, struct scsi_lu **ret);
+int scsi_lu_get(struct volume *vol, const struct scsi_map_options *options, struct scsi_lu **ret);
 void scsi_lu_put(struct scsi_lu *lu);
 
 /** On home: into the task set. */
@@ -131,8 +163,15 @@ void scsi_lu_enter(struct scsi_task *task);
 void scsi_lu_finish(struct scsi_task *task, enum scsi_status status);
 /** On home: begin what may begin. */
 void scsi_lu_kick(struct scsi_lu *lu);
-/** On home: end a task of the set that never began. */
+/** On home: end a task of the set that never began, or is parked. */
 void scsi_lu_drop(struct scsi_task *task);
+/** On home: all of those that are aborted. */
+void scsi_lu_drop_aborted(struct scsi_lu *lu);
+/** Whether what another nexus holds keeps this command out. */
+bool scsi_lu_conflicts(const struct scsi_lu *lu, const struct scsi_itl *itl, const struct scsi_command *command,
+		       const uint8_t *cdb);
+/** Why the unit carries out nothing of these flags now: SE_NONE when it does. */
+enum scsi_error scsi_lu_state(const struct scsi_lu *lu, unsigned flags);
 
 struct scsi_itl *scsi_lu_itl(struct scsi_task *task);
 void scsi_lu_unlink_itl(struct scsi_lu *lu, struct scsi_itl *itl);
@@ -160,12 +199,21 @@ struct scsi_slot {
 	struct slot_wait *_Atomic wait;
 };
 
-#define SCSI_NAME_MAX 224
+#define SCSI_NAME_MAX PR_NAME_MAX
+
+/** A target port group: the portals of one portal group, together one target port. */
+struct scsi_group {
+	_Atomic uint32_t tpgt;     /* its number, and its port's; 0: not in use */
+	_Atomic uint32_t access;   /* enum scsi_access */
+	_Atomic uint32_t explicitly; /* by SET TARGET PORT GROUPS */
+};
 
 struct scsi_target {
 	char name[SCSI_NAME_MAX];
 	_Atomic uint64_t inventory; /* bumped by map and unmap */
 	_Atomic uint32_t nexuses;
+	_Atomic uint64_t access_changes; /* of any group */
+	struct scsi_group groups[SCSI_GROUPS_MAX]; /* filled from the start */
 	struct scsi_slot slots[SCSI_LUNS_MAX];
 };
 
@@ -176,7 +224,9 @@ struct scsi_nexus {
 	uint16_t tpgt;
 	_Atomic uint32_t refs;         /* its owner's, and one for each linked itl */
 	_Atomic unsigned functions; /* task management on its way, and 1 until the loss has visited every unit */
+	struct scsi_group *group;
 	_Atomic uint64_t luns_reported; /* inventory that REPORT LUNS has told */
+	_Atomic uint64_t access_told;   /* of target->access_changes: it made them itself */
 	struct scsi_itl itls[SCSI_LUNS_MAX];
 	/* nexus_free */
 	struct scsi_tmf_req loss;
@@ -186,7 +236,9 @@ struct scsi_nexus {
 
 void scsi_nexus_unref(struct scsi_nexus *nexus);
 
-#define SCSI_PORT_GROUP 1 /* the one target port group */
+/** The group, made when it is new; NULL: there are too many. */
+struct scsi_group *scsi_group_get(struct scsi_target *target, uint16_t tpgt);
+bool scsi_target_has_port(const struct scsi_target *target, uint16_t port);
 
 /** The relative target port identifier that this nexus came in by: never 0. */
 static inline uint16_t
@@ -205,7 +257,9 @@ void scsi_slot_release(struct scsi_slot *slot);
 
 /* -- commands (optable.c) ------------------------------------------------ */
 
-enum scsi_step { STEP_IO, STEP_GOOD, STEP_MET, STEP_FAIL, STEP_STATUS };
+/* STEP_WAIT: something else than a volume request will pump it on, and it cannot be hurried.
+ * STEP_PARK: the same, and task management may end it at once. */
+enum scsi_step { STEP_IO, STEP_GOOD, STEP_MET, STEP_FAIL, STEP_WAIT, STEP_PARK };
 
 #define F_UA 0x0001u        /* carried out although a unit attention is pending (SPC-4 5.14) */
 #define F_NO_LUN 0x0002u    /* answered where no LUN is */
@@ -213,6 +267,12 @@ enum scsi_step { STEP_IO, STEP_GOOD, STEP_MET, STEP_FAIL, STEP_STATUS };
 #define F_WRITES 0x0008u    /* changes the medium */
 #define F_THIN 0x0010u      /* exists where the unit is thin */
 #define F_EXCLUSIVE 0x0020u /* nothing else of the task set runs beside it */
+#define F_ATOMIC 0x0040u    /* exists where the volume writes atomically */
+#define F_LONG_IN 0x0080u   /* Data-In of several pages */
+#define F_SANITIZE 0x0800u  /* carried out during and after a failed SANITIZE (SBC-3 4.11.2) */
+#define F_STANDBY 0x10000u  /* carried out in the states standby and unavailable of the port group (SPC-4 5.15.2) */
+#define F_UNAVAILABLE 0x20000u
+#define F_ANY_ACCESS (F_STANDBY | F_UNAVAILABLE)
 /* What pages[] has to have room for (scsi_decode_pages): */
 #define F_READS 0x1000u  /* the whole range, put there by the volume */
 #define F_PIECES 0x2000u /* pieces of the range, after the Data-Out */
@@ -232,8 +292,10 @@ struct scsi_command {
 	const char *name;
 	uint8_t usage[16]; /* bits that mean something; byte 0 the opcode, the action in its place */
 	enum scsi_direction direction;
-	uint16_t flags;
+	uint32_t flags;
 	uint16_t timeout_s; /* recommended */
+	/** This CDB of it passes persistent reservations; NULL: as the flags say. */
+	bool (*passes)(const uint8_t *cdb);
 	/** Allocation length or parameter list length: where in the CDB. */
 	uint8_t len_at, len_bytes;
 	int (*decode)(struct scsi_task *task, const struct scsi_lu *lu);
@@ -245,6 +307,7 @@ extern const unsigned scsi_ncommands;
 
 /** NULL when there is none.  lu NULL: as on any unit. */
 const struct scsi_command *scsi_command_find(const struct scsi_lu *lu, const uint8_t *cdb);
+bool scsi_opcode_exists(const struct scsi_lu *lu, uint8_t opcode);
 bool scsi_command_exists(const struct scsi_lu *lu, const struct scsi_command *command);
 /** Length and reserved bits; 0, or task->fail is set. */
 int scsi_command_check(struct scsi_task *task, const struct scsi_command *command);
@@ -264,7 +327,9 @@ void scsi_decode_pages(const struct scsi_task *task, const struct scsi_lu *lu, s
 #define SCSI_MAX_TRANSFER VOLUME_MAX_IO
 #define SCSI_MAX_WRITE_SAME VOLUME_MAX_IO
 #define SCSI_MAX_UNMAP_DESCRIPTORS 255u
+#define SCSI_MAX_DATA_IN (64u << 10) /* of F_LONG_IN */
 #define SCSI_OPTIMAL_TRANSFER (1u << 20)
+#define SCSI_THRESHOLD_SET (1u << 20) /* what logical block provisioning counts in, bytes */
 #define SCSI_PIECE (1u << 20) /* of a long command: one volume request */
 #define SCSI_PIECE_PAGES (SCSI_PIECE / PAGE_SIZE_BYTES + 1)
 
@@ -275,10 +340,17 @@ scsi_max_compare(const struct scsi_lu *lu)
 	return min_of(255u, VOLUME_MAX_COMPARE / lu->vol->block_size);
 }
 
+/* Blocks of WRITE ATOMIC(16), wherever they lie in their pages; its count has two bytes. */
+static inline uint32_t
+scsi_max_atomic(const struct scsi_lu *lu)
+{
+	return min_of(65535u, lu->vol->atomic_max_bytes / lu->vol->block_size);
+}
+
 /* -- task.c -------------------------------------------------------------- */
 
 /* where a task is */
-enum { PLACE_STARTED, PLACE_WAITING, PLACE_RUNNING };
+enum { PLACE_STARTED, PLACE_WAITING, PLACE_RUNNING, PLACE_PARKED };
 /* what the pump does */
 enum { PUMP_IDLE, PUMP_SUBMITTING, PUMP_DONE };
 
@@ -343,7 +415,8 @@ void task_io(struct scsi_task *task, enum vol_op op, uint64_t offset, uint64_t l
 
 /** Data-In of commands that return parameters: counts on beyond what there is room for. */
 struct datain {
-	uint8_t *p;
+	uint8_t *p;           /* NULL: in pages */
+	struct page **pages;
 	uint32_t cap, len;
 };
 void datain_begin(struct scsi_task *task, struct datain *in);
@@ -393,6 +466,17 @@ uint64_t scsi_epoch(void);
 /** On home: a task of the set has ended; answer who waited for it. */
 void scsi_tmf_recheck(struct scsi_lu *lu);
 
+/* -- sanitize.c ---------------------------------------------------------- */
+
+/** 0 .. 65535. */
+unsigned scsi_sanitize_progress(const struct scsi_sanitize *job);
+/** On home: the task ends, whatever becomes of the medium. */
+void scsi_sanitize_forget(struct scsi_lu *lu, const struct scsi_task *task);
+/** On home: break off what holds this slot. */
+void scsi_sanitize_cancel(struct scsi_lu *lu, const struct scsi_slot *slot);
+/** No SANITIZE is shorter, ms: who polls for progress sees some.  For tests. */
+extern unsigned scsi_sanitize_floor_ms;
+
 /* -- the commands -------------------------------------------------------- */
 
 enum scsi_step spc_test_unit_ready(struct scsi_task *task);
@@ -402,6 +486,13 @@ enum scsi_step spc_report_opcodes(struct scsi_task *task);
 enum scsi_step spc_report_tmfs(struct scsi_task *task);
 enum scsi_step spc_report_port_groups(struct scsi_task *task);
 enum scsi_step spc_send_diagnostic(struct scsi_task *task);
+enum scsi_step spc_set_port_groups(struct scsi_task *task);
+enum scsi_step spc_pr_in(struct scsi_task *task);
+enum scsi_step spc_pr_out(struct scsi_task *task);
+enum scsi_step spc_log_sense(struct scsi_task *task);
+enum scsi_step spc_extended_copy(struct scsi_task *task);
+enum scsi_step spc_copy_results(struct scsi_task *task);
+enum scsi_step sbc_sanitize(struct scsi_task *task);
 enum scsi_step spc_reserve6(struct scsi_task *task);
 enum scsi_step spc_release6(struct scsi_task *task);
 enum scsi_step spc_inquiry(struct scsi_task *task);

@@ -65,10 +65,15 @@ scsi_error_of(int status, enum vol_op op)
 	return SE_INTERNAL_FAILURE;
 }
 
-/* SPC-4 4.5.2.4.2: the three bytes of a field pointer; false when there is none to give. */
+/* SPC-4 4.5.2.4.2: the three bytes that are specific to the sense key; false when there is none to give. */
 static bool
-field_pointer(const struct scsi_fail *fail, uint8_t sks[3])
+key_specific(const struct scsi_fail *fail, uint8_t sks[3])
 {
+	if (fail->flags & FAIL_PROGRESS) { /* SPC-4 4.5.2.4.4 */
+		sks[0] = 0x80;
+		put_be16(sks + 1, (uint16_t)fail->info);
+		return true;
+	}
 	if (!(fail->flags & (FAIL_CDB | FAIL_PARAM)))
 		return false;
 	sks[0] = 0x80;
@@ -93,7 +98,7 @@ build_fixed(const struct scsi_fail *fail, const struct scsi_sense_row *row, uint
 	buf[2] = (uint8_t)row->key;
 	buf[7] = 10;
 	put_be16(buf + 12, row->code);
-	(void)field_pointer(fail, buf + 15);
+	(void)key_specific(fail, buf + 15);
 	return 18;
 }
 
@@ -112,7 +117,7 @@ build_descriptor(const struct scsi_fail *fail, const struct scsi_sense_row *row,
 		put_be64(buf + n + 4, fail->info);
 		n += 12;
 	}
-	if (field_pointer(fail, buf + n + 4)) {
+	if (key_specific(fail, buf + n + 4)) {
 		buf[n] = 0x02;
 		buf[n + 1] = 0x06;
 		n += 8;

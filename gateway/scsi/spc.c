@@ -29,8 +29,12 @@ spc_request_sense(struct scsi_task *task)
 		fail.code = (uint16_t)error;
 	else if (!task->lu)
 		fail.code = SE_LUN_UNSUPPORTED;
-	else if (task->lu->stopped)
-		fail.code = SE_STOPPED;
+	else if (task->lu->sanitize)
+		fail = (struct scsi_fail){.code = SE_SANITIZING,
+					  .info = scsi_sanitize_progress(task->lu->sanitize),
+					  .flags = FAIL_PROGRESS};
+	else if (scsi_lu_state(task->lu, 0))
+		fail.code = (uint16_t)scsi_lu_state(task->lu, 0);
 	datain_begin(task, &in);
 	datain_put(&in, sense, scsi_sense_build(&fail, task->cdb[1] & 1, sense));
 	return datain_end(task, &in);
@@ -179,29 +183,6 @@ spc_report_tmfs(struct scsi_task *task)
 	return datain_end(task, &in);
 }
 
-/* SPC-4 6.37: one group, always active/optimized; of its ports the one that asks is known. */
-enum scsi_step
-spc_report_port_groups(struct scsi_task *task)
-{
-	bool extended = task->cdb[1] & 0x20;
-	struct datain in;
-
-	datain_begin(task, &in);
-	datain_be32(&in, extended ? 16 : 12);
-	if (extended) {
-		datain_u8(&in, 0x10);
-		datain_zero(&in, 3);
-	}
-	datain_u8(&in, 0x00); /* active/optimized */
-	datain_u8(&in, 0x01); /* AO_SUP */
-	datain_be16(&in, SCSI_PORT_GROUP);
-	datain_zero(&in, 3);
-	datain_u8(&in, 1);
-	datain_be16(&in, 0);
-	datain_be16(&in, scsi_port_id(task->nexus));
-	return datain_end(task, &in);
-}
-
 /* SPC-4 6.42, the default self-test: does the volume still stand, and can its first block be read. */
 enum scsi_step
 spc_send_diagnostic(struct scsi_task *task)
@@ -227,9 +208,24 @@ spc_send_diagnostic(struct scsi_task *task)
 
 /* -- RESERVE(6), RELEASE(6): SPC-2 7.21, 7.16 ---------------------------- */
 
+/* SPC-4 5.13.3, CRH: who has access by a persistent reservation has it already; nobody else gets it this way.
+ */
+static enum scsi_step
+beside_registrations(struct scsi_task *task)
+{
+	const struct scsi_itl *itl = task_itl(task);
+	enum pr_type type = task->lu->pr.state.type;
+
+	if (itl->holder || (itl->registered && pr_registrants_only(type)))
+		return STEP_GOOD;
+	return task_fail(task, SE_CONFLICT);
+}
+
 enum scsi_step
 spc_reserve6(struct scsi_task *task)
 {
+	if (task->lu->pr.state.regs)
+		return beside_registrations(task);
 	task->lu->reserved_by = task_itl(task); /* who may not do this was told so before */
 	return STEP_GOOD;
 }
@@ -237,6 +233,8 @@ spc_reserve6(struct scsi_task *task)
 enum scsi_step
 spc_release6(struct scsi_task *task)
 {
+	if (task->lu->pr.state.regs)
+		return beside_registrations(task);
 	if (task->lu->reserved_by == task_itl(task))
 		task->lu->reserved_by = NULL;
 	return STEP_GOOD;

@@ -37,6 +37,7 @@ scsi_target_new(const char *name, struct scsi_target **ret)
 	if (!target)
 		return -ENOMEM;
 	memcpy(target->name, name, n + 1);
+	(void)scsi_group_get(target, 1);
 	*ret = target;
 	return 0;
 }
@@ -120,6 +121,13 @@ slot_reopen(struct scsi_slot *slot)
 int
 scsi_target_map(struct scsi_target *target, unsigned lun, struct volume *vol, struct errinfo *info)
 {
+	return scsi_target_map_with(target, lun, vol, &(struct scsi_map_options){0}, info);
+}
+
+int
+scsi_target_map_with(struct scsi_target *target, unsigned lun, struct volume *vol,
+		     const struct scsi_map_options *options, struct errinfo *info)
+{
 	struct scsi_slot *slot;
 	struct scsi_lu *lu;
 	int rc;
@@ -129,11 +137,29 @@ scsi_target_map(struct scsi_target *target, unsigned lun, struct volume *vol, st
 	slot = &target->slots[lun];
 	if (atomic_load(&slot->lu))
 		return err_set(info, -EEXIST, "LUN %u of %s is in use", lun, target->name);
-	rc = scsi_lu_get(vol, &lu);
+	rc = scsi_lu_get(vol, options, &lu);
+	if (rc == -EINVAL)
+		return err_set(info, rc, "volume %s is %sremovable where it is mapped already", vol->name,
+			       options->removable ? "not " : "");
 	if (rc < 0)
-		return err_set(info, rc, "volume %s: %s", vol->name, err_text(rc));
+		return err_set(info, rc, "volume %s: its persistent reservations: %s", vol->name,
+			       err_text(rc));
 	atomic_store(&slot->lu, lu);
 	atomic_fetch_add(&target->inventory, 1);
+	return 0;
+}
+
+struct cancel {
+	struct scsi_lu *lu;
+	struct scsi_slot *slot;
+};
+
+static int
+cancel_sanitize(void *arg)
+{
+	struct cancel *cancel = arg;
+
+	scsi_sanitize_cancel(cancel->lu, cancel->slot);
 	return 0;
 }
 
@@ -169,6 +195,7 @@ scsi_target_unmap(struct scsi_target *target, unsigned lun)
 	detach.lu = atomic_load(&slot->lu);
 	if (!detach.lu)
 		return -ENOENT;
+	(void)loop_call(detach.lu->home, cancel_sanitize, &(struct cancel){detach.lu, slot});
 	slot_close(slot);
 	atomic_store(&slot->lu, NULL);
 	(void)loop_call(detach.lu->home, detach_itls, &detach);

@@ -184,6 +184,7 @@ task_init(struct scsi_task *task)
 	task->alloc_len = 0;
 	task->state = 0;
 	task->priv = NULL;
+	task->killer = NULL;
 }
 
 /* Checks and lengths; 0, or -1 with task->fail set. */
@@ -194,7 +195,11 @@ decode(struct scsi_task *task, const struct scsi_lu *lu)
 
 	task->command = command;
 	if (!command) {
-		task_fail(task, SE_INVALID_OPCODE);
+		/* a service action that is not there, of an operation code that is (SPC-4 4.2.5.2) */
+		if (scsi_opcode_exists(lu, task->cdb[0]))
+			task_fail_cdb(task, 1);
+		else
+			task_fail(task, SE_INVALID_OPCODE);
 		return -1;
 	}
 	if (task->attr == SCSI_ATTR_ACA) { /* there is no ACA condition here, ever (SAM-5 8.6.5) */
@@ -389,6 +394,12 @@ scsi_task_pump(struct scsi_task *task)
 
 		task->pump = PUMP_IDLE;
 		step = task->command->step(task);
+		if (step == STEP_WAIT)
+			return;
+		if (step == STEP_PARK) {
+			task->place = PLACE_PARKED;
+			return;
+		}
 		if (step != STEP_IO) {
 			end_step(task, step);
 			return;
@@ -442,8 +453,10 @@ datain_begin(struct scsi_task *task, struct datain *in)
 {
 	task->inline_in = task->held == 0;
 	*in = (struct datain){
-		.p = task->inline_in ? task->inline_buf : task->pages[0]->data,
-		.cap = min_of(task->alloc_len, task->inline_in ? (uint32_t)SCSI_INLINE_MAX : PAGE_SIZE_BYTES),
+		.p = task->inline_in ? task->inline_buf : NULL,
+		.pages = task->pages,
+		.cap = min_of(task->alloc_len, task->inline_in ? (uint32_t)SCSI_INLINE_MAX
+							       : task->held * (uint32_t)PAGE_SIZE_BYTES),
 	};
 }
 
@@ -457,16 +470,32 @@ datain_put(struct datain *in, const void *p, size_t n)
 void
 datain_set(struct datain *in, size_t at, const void *p, size_t n)
 {
-	if (at < in->cap)
-		memcpy(in->p + at, p, min_of(n, in->cap - at));
+	const uint8_t *from = p;
+
+	n = at < in->cap ? min_of(n, in->cap - at) : 0;
+	if (in->p) {
+		memcpy(in->p + at, from, n);
+		return;
+	}
+	while (n) {
+		size_t in_page = at % PAGE_SIZE_BYTES, len = min_of(n, PAGE_SIZE_BYTES - in_page);
+
+		memcpy(in->pages[at >> PAGE_SHIFT]->data + in_page, from, len);
+		at += len;
+		from += len;
+		n -= len;
+	}
 }
 
 void
 datain_zero(struct datain *in, size_t n)
 {
-	if (in->len < in->cap)
-		memset(in->p + in->len, 0, min_of(n, (size_t)(in->cap - in->len)));
-	in->len += (uint32_t)n;
+	static const uint8_t zeroes[64];
+
+	for (size_t len; n; n -= len) {
+		len = min_of(n, sizeof(zeroes));
+		datain_put(in, zeroes, len);
+	}
 }
 
 void
@@ -484,6 +513,6 @@ datain_end(struct scsi_task *task, const struct datain *in)
 {
 	task->in_len = min_of(in->len, in->cap);
 	if (!task->inline_in)
-		task->npages = task->in_len ? 1 : 0;
+		task->npages = volume_pages(0, task->in_len);
 	return STEP_GOOD;
 }

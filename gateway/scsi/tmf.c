@@ -124,21 +124,6 @@ mark(struct scsi_lu *lu, struct scsi_tmf_req *req)
 	return n;
 }
 
-/* Each end calls back into the transport, which may change the set: look anew each time. */
-static void
-drop_waiting(struct scsi_lu *lu)
-{
-	struct scsi_task *t;
-
-	do {
-		for (t = lu->tasks_head; t; t = t->lu_next)
-			if (t->aborted && t->place == PLACE_WAITING)
-				break;
-		if (t)
-			scsi_lu_drop(t);
-	} while (t);
-}
-
 static void
 apply(struct scsi_lu *lu, struct scsi_tmf_req *req)
 {
@@ -171,7 +156,7 @@ apply(struct scsi_lu *lu, struct scsi_tmf_req *req)
 				  NULL);
 		break;
 	}
-	drop_waiting(lu);
+	scsi_lu_drop_aborted(lu);
 }
 
 /* Nothing aborted is left on this unit. */

@@ -120,6 +120,8 @@ engine_new(struct opening *o, struct loop *loop, struct arena *arena)
 	eng->vol.write_cache = spec->write_cache;
 	eng->vol.durability = spec->durability;
 	eng->vol.thin = true;
+	/* one journal record, whatever part of its first and last page a write covers */
+	eng->vol.atomic_max_bytes = (JOURNAL_APPEND_MAX - 1) * PAGE_SIZE_BYTES;
 	eng->phase = ENGINE_OPENING;
 	snprintf(eng->vol.name, sizeof(eng->vol.name), "%s", spec->name);
 	snprintf(eng->prefix, sizeof(eng->prefix), "%s", spec->name);

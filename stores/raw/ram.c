@@ -545,6 +545,7 @@ ram_open(const struct volume_spec *spec, struct loop *loop, struct arena *arena,
 		return rc;
 	}
 	r->vol.thin = true;
+	r->vol.atomic_max_bytes = 1u << 20; /* a write is one step of its loop */
 	r->waiting_tail = &r->waiting;
 	r->waiter = (struct arena_waiter){.msg.fn = on_pages, .loop = loop};
 	loop_timer_init(&r->retry, loop, try_close);

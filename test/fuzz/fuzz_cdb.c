@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "common/bytes.h"
+#include "gateway/scsi/scsi_impl.h"
 #include "test/fuzz/fuzz.h"
 #include "test/lib/scsirig.h"
 
@@ -23,10 +24,10 @@ static struct rig rig;
 
 struct input {
 	const uint8_t *data;
-	size_t size;
+	size_t size, at;
 };
 
-static unsigned ended;
+static unsigned begun, ended;
 
 static void
 task_done(struct scsi_task *task)
@@ -55,6 +56,7 @@ manage(const uint8_t *step)
 
 	if (req.function == SCSI_TMF_NEXUS_LOSS)
 		return;
+	begun++;
 	memcpy(req.lun, step + 2, sizeof(req.lun));
 	scsi_tmf_submit(&req);
 	assert(ended == 1);
@@ -97,33 +99,61 @@ command(const uint8_t *step, size_t left)
 		scsi_task_release(&task);
 		return STEP + n;
 	}
+	begun++;
 	scsi_task_run(&task);
-	assert(ended == 1);
 	return STEP + n;
 }
 
 static int
-run_input(void *arg)
+begin_input(void *arg)
 {
-	const struct input *input = arg;
-	struct scsi_tmf_req reset = {.nexus = rig.nexus[0], .function = SCSI_TMF_LU_RESET, .done = tmf_done};
-	size_t at = 0;
+	static struct scsi_tmf_req reset;
 
+	(void)arg;
 	memset(rig.disk->bytes, 0, rig.disk->vol.size);
 	memset(rig.disk->present, 0, rig.disk->vol.size / rig.disk->vol.chunk_size);
+	reset = (struct scsi_tmf_req){.nexus = rig.nexus[0], .function = SCSI_TMF_LU_RESET, .done = tmf_done};
+	begun = 1;
+	ended = 0;
 	scsi_tmf_submit(&reset);
-	for (unsigned i = 0; i < MAX_STEPS && at + STEP <= input->size; i++) {
-		const uint8_t *step = input->data + at;
+	return 0;
+}
 
-		ended = 0;
-		if (step[0] & 0x80) {
-			manage(step);
-			at += STEP;
-		} else {
-			at += command(step, input->size - at);
-		}
+/* 0: a step was begun, 1: there is none left. */
+static int
+run_step(void *arg)
+{
+	struct input *input = arg;
+	const uint8_t *step = input->data + input->at;
+
+	if (input->at + STEP > input->size)
+		return 1;
+	begun = ended = 0;
+	if (step[0] & 0x80) {
+		manage(step);
+		input->at += STEP;
+	} else {
+		input->at += command(step, input->size - input->at);
 	}
 	return 0;
+}
+
+static int
+is_busy(void *arg)
+{
+	const struct scsi_lu *lu = atomic_load(&rig.target->slots[0].lu);
+
+	(void)arg;
+	assert(ended <= begun);
+	return ended < begun || lu->sanitize;
+}
+
+/* Each look lets the loop carry on what commands have left to it. */
+static void
+settle(void)
+{
+	while (loop_call(rig.home, is_busy, NULL))
+		;
 }
 
 static void
@@ -135,12 +165,15 @@ stop(void)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct input input = {data, size};
+	struct input input = {data, size, 0};
 
 	if (!rig.home) {
 		rig_init(&rig, &(struct rig_options){.size = 2u << 20, .write_cache = true});
 		(void)atexit(stop);
 	}
-	(void)loop_call(rig.home, run_input, &input);
+	(void)loop_call(rig.home, begin_input, NULL);
+	settle();
+	for (unsigned i = 0; i < MAX_STEPS && loop_call(rig.home, run_step, &input) == 0; i++)
+		settle();
 	return 0;
 }

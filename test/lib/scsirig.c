@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/bytes.h"
+#include "gateway/scsi/scsi_impl.h"
 
 /* -- the disk ------------------------------------------------------------ */
 
@@ -248,6 +249,7 @@ disk_new(const char *name, const struct rig_options *options, struct loop *loop,
 	(void)snprintf(disk->vol.serial, sizeof(disk->vol.serial), "0123456789abcdef");
 	disk->vol.block_size = options->block_size ? options->block_size : 512;
 	disk->vol.chunk_size = 1u << 20;
+	disk->vol.atomic_max_bytes = 64u << 10;
 	disk->vol.read_only = options->read_only;
 	disk->vol.write_cache = options->write_cache;
 	disk->vol.thin = !options->thick;
@@ -294,6 +296,7 @@ rig_init(struct rig *rig, const struct rig_options *options)
 	int rc;
 
 	*rig = (struct rig){0};
+	scsi_sanitize_floor_ms = 0;
 	rc = loop_new("home", 0, &rig->home);
 	rc |= loop_start(rig->home);
 	rig->front = rig->home;

@@ -220,7 +220,10 @@ START_TEST(changes_keep_order_mode_and_links)
 	ck_assert_int_eq(symlink("c.json", link), 0);
 
 	ck_assert_msg(!config_add_volume(link, &volume, &info), "%s", info.text);
-	ck_assert_int_eq(config_add_lun(link, "iqn.2026-11.net.example:x", 1, "c", &info), 0);
+	ck_assert_int_eq(config_add_lun(link, "iqn.2026-11.net.example:x",
+					&(struct config_lun){.lun = 1, .volume = (char[]){"c"}, .removable = true},
+					&info),
+			 0);
 	ck_assert_int_eq(config_add_target(link, "iqn.2026-11.net.example:y", &info), 0);
 	ck_assert_int_eq(config_set_volume(link, "a", "size", json_integer(20ll << 30), &info), 0);
 	ck_assert_int_eq(config_remove_lun(link, "iqn.2026-11.net.example:x", 5, &info), 0);
@@ -257,7 +260,9 @@ START_TEST(a_change_that_would_break_the_file_is_refused)
 	write_text(path, full, 0600);
 	ck_assert_int_eq(config_remove_volume(path, "a", &info), LG_ECONFIG); /* it is mapped */
 	ck_assert_ptr_nonnull(strstr(info.text, "the change was not made"));
-	ck_assert_int_eq(config_add_lun(path, "iqn.2026-11.net.example:none", 1, "a", &info), -ENOENT);
+	ck_assert_int_eq(config_add_lun(path, "iqn.2026-11.net.example:none",
+					&(struct config_lun){.lun = 1, .volume = (char[]){"a"}}, &info),
+			 -ENOENT);
 	ck_assert_int_eq(vfs_slurp(vfs_posix(), path, 1 << 20, &text, &len), 0);
 	ck_assert_str_eq(text, full);
 	free(text);

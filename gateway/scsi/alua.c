@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Asymmetric access (SPC-4 5.15): each portal group is a target port group of
+ * one target port, whose numbers are the portal group's tag.  A state is the
+ * group's, for every LUN of the target.
+ *
+ * Threads: any; groups are added and never taken away, their fields are atomic.
+ */
+#include "gateway/scsi/scsi_impl.h"
+
+struct scsi_group *
+scsi_group_get(struct scsi_target *target, uint16_t tpgt)
+{
+	for (unsigned i = 0; i < SCSI_GROUPS_MAX; i++) {
+		struct scsi_group *group = &target->groups[i];
+		uint32_t old = 0;
+
+		if (atomic_compare_exchange_strong(&group->tpgt, &old, tpgt) || old == tpgt)
+			return group;
+	}
+	return NULL;
+}
+
+static struct scsi_group *
+find_group(struct scsi_target *target, uint16_t tpgt)
+{
+	for (unsigned i = 0; i < SCSI_GROUPS_MAX; i++)
+		if (tpgt && atomic_load(&target->groups[i].tpgt) == tpgt)
+			return &target->groups[i];
+	return NULL;
+}
+
+bool
+scsi_target_has_port(const struct scsi_target *target, uint16_t port)
+{
+	for (unsigned i = 0; i < SCSI_GROUPS_MAX; i++)
+		if (port && atomic_load(&target->groups[i].tpgt) == port)
+			return true;
+	return false;
+}
+
+int
+scsi_target_add_group(struct scsi_target *target, uint16_t tpgt)
+{
+	return tpgt && scsi_group_get(target, tpgt) ? 0 : -ENOSPC;
+}
+
+int
+scsi_target_set_access(struct scsi_target *target, uint16_t tpgt, enum scsi_access access)
+{
+	struct scsi_group *group = find_group(target, tpgt);
+
+	if (!group)
+		return -ENOENT;
+	atomic_store(&group->explicitly, false);
+	if (atomic_exchange(&group->access, access) != (uint32_t)access)
+		atomic_fetch_add(&target->access_changes, 1);
+	return 0;
+}
+
+/* SPC-4 6.37 */
+enum scsi_step
+spc_report_port_groups(struct scsi_task *task)
+{
+	bool extended = task->cdb[1] & 0x20;
+	struct scsi_target *target = task->nexus->target;
+	struct datain in;
+	uint8_t len[4];
+
+	datain_begin(task, &in);
+	datain_be32(&in, 0);
+	if (extended) {
+		datain_u8(&in, 0x10);
+		datain_zero(&in, 3);
+	}
+	for (unsigned i = 0; i < SCSI_GROUPS_MAX; i++) {
+		struct scsi_group *group = &target->groups[i];
+		uint32_t tpgt = atomic_load(&group->tpgt);
+
+		if (tpgt == 0)
+			break;
+		datain_u8(&in, atomic_load(&group->access));
+		datain_u8(&in, 0x0f); /* U_SUP, S_SUP, AN_SUP, AO_SUP */
+		datain_be16(&in, tpgt);
+		datain_u8(&in, 0);
+		datain_u8(&in, atomic_load(&group->explicitly) ? 1 : 2); /* status: changed by which way */
+		datain_u8(&in, 0);
+		datain_u8(&in, 1);
+		datain_be16(&in, 0);
+		datain_be16(&in, tpgt);
+	}
+	put_be32(len, in.len - 4);
+	datain_set(&in, 0, len, sizeof(len));
+	return datain_end(task, &in);
+}
+
+#define SET_HEADER 4u
+#define SET_DESCRIPTOR 4u
+
+/* SPC-4 6.45.  All of the list is looked at before anything changes. */
+enum scsi_step
+spc_set_port_groups(struct scsi_task *task)
+{
+	struct scsi_target *target = task->nexus->target;
+	const uint8_t *list;
+	uint64_t changes = 0;
+
+	if (task->out_len == 0)
+		return STEP_GOOD;
+	if (task->out_room < task->out_len || task->out_len < SET_HEADER || task->out_len % SET_DESCRIPTOR)
+		return task_fail(task, SE_PARAM_LENGTH);
+	list = task->pages[0]->data;
+	for (uint32_t at = SET_HEADER; at < task->out_len; at += SET_DESCRIPTOR) {
+		if ((list[at] & 0x0f) > SCSI_ACCESS_UNAVAILABLE)
+			return task_fail_param(task, at);
+		if (!find_group(target, get_be16(list + at + 2)))
+			return task_fail_param(task, at + 2);
+	}
+	for (uint32_t at = SET_HEADER; at < task->out_len; at += SET_DESCRIPTOR) {
+		struct scsi_group *group = find_group(target, get_be16(list + at + 2));
+		uint32_t access = list[at] & 0x0f;
+
+		atomic_store(&group->explicitly, true);
+		changes += atomic_exchange(&group->access, access) != access;
+	}
+	if (changes)
+		atomic_store(&task->nexus->access_told,
+			     atomic_fetch_add(&target->access_changes, changes) + changes);
+	return STEP_GOOD;
+}
