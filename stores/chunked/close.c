@@ -161,7 +161,7 @@ close_run(struct engine *eng)
 		if (eng->reclaiming)
 			arena_remove_reclaimer(eng->vol.arena, &eng->reclaimer);
 		eng->close_step = CLOSE_RECLAIM;
-		/* fall through */
+		__attribute__((fallthrough));
 	case CLOSE_RECLAIM:
 		/* a wish of the arena that is on its way uses this memory; its message comes back here */
 		if (atomic_load(&eng->reclaim_posted))
@@ -171,17 +171,17 @@ close_run(struct engine *eng)
 			journal_quiesce(eng->journal, quiet, eng);
 			return;
 		}
-		/* fall through */
+		__attribute__((fallthrough));
 	case CLOSE_QUIESCE:
 		eng->close_step = CLOSE_RELEASE;
-		/* fall through */
+		__attribute__((fallthrough));
 	case CLOSE_RELEASE:
 		if (!eng->abandon && eng->close_status == 0 && engine_health(eng) == 0) {
 			release_owner(eng);
 			return;
 		}
 		eng->close_step = CLOSE_FILES;
-		/* fall through */
+		__attribute__((fallthrough));
 	default:
 		eng->close_work = (struct loop_work){.run = close_files, .done = close_done};
 		loop_offload(eng->vol.loop, &eng->close_work);
