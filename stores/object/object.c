@@ -303,6 +303,21 @@ object_store_open(const char *url, struct vfs *vfs, bool create, struct object_s
 }
 
 void
+object_store_describe(struct object_store *store, struct object_description *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->if_match = "";
+	if (store->ops->describe)
+		store->ops->describe(store, ret);
+}
+
+void
+object_stores_reload(void)
+{
+	s3_stores_reload();
+}
+
+void
 object_store_free(struct object_store *store)
 {
 	if (store)

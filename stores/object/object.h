@@ -90,10 +90,22 @@ struct object_stats {
 	_Atomic uint64_t bytes_put, bytes_got;
 };
 
+/** How a store is, for people and metrics. */
+struct object_description {
+	char credentials[64];        /* where the keys come from; "" = it needs none */
+	char endpoints[512];         /* "http://host:port", joined with spaces */
+	unsigned nendpoints, out;    /* in all; left out for now because they do not answer */
+	int64_t clock_offset_s;      /* the server's clock less this machine's, as learnt; 0 when it does not matter */
+	const char *if_match;        /* "quoted", "bare"; "" = not such a store */
+	uint64_t retries, slow_downs;
+	char last_error[1024];       /* "" = none yet */
+};
+
 struct object_ops {
 	const char *kind;            /* "dir", "mem", "s3" */
 	void (*submit)(struct object_req *req);
 	void (*free)(struct object_store *store);
+	void (*describe)(struct object_store *store, struct object_description *ret); /* NULL = nothing to say */
 	bool copies;                 /* knows copy_from */
 };
 
@@ -116,6 +128,10 @@ void object_done(struct object_req *req, int status);
 void object_entries_free(struct object_entry *entries, size_t n);
 bool object_key_valid(const char *key);
 void object_store_free(struct object_store *store);
+/** Any thread. */
+void object_store_describe(struct object_store *store, struct object_description *ret);
+/** Credentials are read anew before the next request (SIGHUP).  Any thread. */
+void object_stores_reload(void);
 
 /** url: "dir:/path", an absolute path, "s3://bucket/prefix?endpoint=..." (stores/object/s3/url.h), "mem:".  vfs NULL = the real one; for dir
  *  the directory must exist unless create.  May block: not on a loop. */

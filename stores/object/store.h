@@ -16,6 +16,8 @@ object_open_fn dir_store_open;
 object_open_fn mem_store_open;
 object_open_fn s3_store_open;
 
+void s3_stores_reload(void);
+
 /** What a GET asks for, given the object's size: the bytes [*ret_offset, *ret_offset + *ret_length) of it go to
  *  the beginning of iov.  0, -ENODATA, -EFBIG. */
 int object_get_range(const struct object_req *req, uint64_t size, uint64_t *ret_offset, uint64_t *ret_length);

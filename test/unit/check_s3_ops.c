@@ -19,7 +19,6 @@
 #include "stores/object/object.h"
 #include "test/lib/canned.h"
 
-#define BUCKET "/test-bucket/p/"
 #define OBJECTS_MAX 64
 
 struct object {
@@ -173,7 +172,10 @@ do_delete_many(const struct canned_request *req, struct canned_answer *a)
 static void
 usual(const struct canned_request *req, struct canned_answer *a)
 {
-	const char *key = req->target + strlen(BUCKET);
+	/* behind the prefix, wherever the bucket is named */
+	const char *key = strstr(req->target, "/p/");
+
+	key = key ? key + 3 : "";
 
 	if (!strcmp(req->method, "POST"))
 		do_delete_many(req, a);
@@ -785,6 +787,89 @@ START_TEST(test_endpoints)
 }
 END_TEST
 
+/* an attempt that is lost each time, after which the object is as before: time runs out, and that is no
+ * success */
+static enum verdict
+never_lands(const struct canned_request *req, struct canned_answer *a)
+{
+	if (!is(req, "PUT"))
+		return PASS;
+	say(a, 500, "InternalError");
+	return ANSWER;
+}
+
+START_TEST(test_never_lands)
+{
+	char etag[OBJECT_ETAG_MAX];
+
+	open_store("&retry=300");
+	ck_assert_int_eq(put("k", "0", true, NULL, etag), 0);
+	use_fault(never_lands);
+	ck_assert_int_eq(put("k", "1", false, etag, NULL), -EAGAIN);
+	ck_assert_int_eq(put("k2", "1", true, NULL, NULL), -EAGAIN);
+	ck_assert_int_eq(put("k3", "1", false, NULL, NULL), -EAGAIN);
+}
+END_TEST
+
+static char seen_host[128], seen_target[128], seen_copy[128];
+
+static enum verdict
+looks(const struct canned_request *req, struct canned_answer *a)
+{
+	char value[128];
+
+	ck_assert_ptr_nonnull(canned_header(req, "Host", seen_host, sizeof(seen_host)));
+	(void)snprintf(seen_target, sizeof(seen_target), "%.120s", req->target);
+	if (!canned_header(req, "x-amz-copy-source", value, sizeof(value)))
+		return PASS;
+	(void)snprintf(seen_copy, sizeof(seen_copy), "%.120s", value);
+	say(a, 200, NULL);
+	a->body = strdup(strstr(value, "bad") ? "<Error><Code>NoSuchBucket</Code></Error>"
+					      : "<CopyObjectResult><ETag>x</ETag></CopyObjectResult>");
+	a->nbody = strlen(a->body);
+	return ANSWER;
+}
+
+START_TEST(test_copy)
+{
+	struct object_req req = {.op = OBJECT_PUT, .key = "copied", .copy_from = "/other/chunk_0 1"};
+
+	open_store("");
+	req.store = store;
+	use_fault(looks);
+	ck_assert_int_eq(object_call(loop, &req), 0);
+	ck_assert_str_eq(seen_copy, "/other/chunk_0%201");
+	ck_assert_str_eq(seen_target, "/test-bucket/p/copied");
+	/* 200, and an error inside */
+	req.copy_from = "/bad/x";
+	ck_assert_int_eq(object_call(loop, &req), -ENODEV);
+}
+END_TEST
+
+/* the bucket in the name of the host; every name below localhost is this machine */
+START_TEST(test_virtual_host)
+{
+	struct errinfo info = {0};
+	char url[256], host[64];
+	struct object_description d;
+
+	s.fault = looks;
+	(void)snprintf(url, sizeof(url), "s3://test-bucket/p?endpoint=http://localhost:%u&addressing=virtual",
+		       canned_port(server));
+	ck_assert_msg(!object_store_open(url, NULL, false, &store, &info), "%s", info.text);
+	(void)snprintf(host, sizeof(host), "test-bucket.localhost:%u", canned_port(server));
+	ck_assert_str_eq(seen_host, host);
+	ck_assert_msg(!strncmp(seen_target, "/p/lungate-probe/", 17) || !strcmp(seen_target, "/?delete="),
+		      "%s", seen_target);
+	object_store_describe(store, &d);
+	(void)snprintf(host, sizeof(host), "http://localhost:%u", canned_port(server));
+	ck_assert_str_eq(d.endpoints, host);
+	ck_assert_str_eq(d.credentials, "environment");
+	ck_assert_str_eq(d.if_match, "quoted");
+	ck_assert_uint_eq(d.out, 0);
+}
+END_TEST
+
 /* ---- LIST, DELETE ---- */
 
 static const char *const *pages;
@@ -1055,6 +1140,9 @@ main(void)
 	tcase_add_test(tc, test_denied);
 	tcase_add_test(tc, test_open_words);
 	tcase_add_test(tc, test_endpoints);
+	tcase_add_test(tc, test_never_lands);
+	tcase_add_test(tc, test_copy);
+	tcase_add_test(tc, test_virtual_host);
 	tcase_add_test(tc, test_list);
 	tcase_add_test(tc, test_delete);
 	tcase_add_test(tc, test_many);

@@ -623,6 +623,9 @@ http_request_clear(struct http_request *req)
 	free(req->text);
 	req->text = NULL;
 	req->ntext = 0;
+	/* a session token is among them */
+	for (struct curl_slist *h = req->headers; h; h = h->next)
+		explicit_bzero(h->data, strlen(h->data));
 	curl_slist_free_all(req->headers);
 	req->headers = NULL;
 }

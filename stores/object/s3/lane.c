@@ -6,8 +6,8 @@
  *                                                                     -> pausing -> queued, in front
  *                -> parked until keys were read -> queued, in front
  *
- * Classes: FIRST before the others, but one of these after STREAK; BULK and LATE leave a quarter of the slots
- * to FIRST, so that a read does not wait behind megabytes of destage.
+ * Classes: FIRST before BULK before LATE, but one of the next after STREAK; BULK and LATE leave a quarter of
+ * the slots to FIRST, so that a read does not wait behind megabytes of destage.
  *
  * Invariants: run() is called by its message alone, and that is posted only while something is queued; the
  * wake timer runs only then.  So a store without calls has nothing under way on any loop, and may be freed by
@@ -36,7 +36,8 @@ struct s3_lane {
 	struct loop *loop;
 	struct queue queues[S3_CLASS_COUNT];
 	unsigned nqueued;
-	unsigned streak; /* calls of FIRST that passed others */
+	unsigned streak;      /* calls of FIRST that passed others */
+	unsigned late_streak; /* calls of BULK that passed LATE */
 	struct s3_window window;
 	unsigned patient; /* in flight of BULK and LATE */
 	struct s3_circuit circuits[S3_ENDPOINTS_MAX];
@@ -141,7 +142,11 @@ next_class(struct s3_lane *lane)
 	lane->streak = 0;
 	if (!others)
 		return -1;
-	return lane->queues[S3_CLASS_BULK].head ? S3_CLASS_BULK : S3_CLASS_LATE;
+	if (lane->queues[S3_CLASS_BULK].head &&
+	    (!lane->queues[S3_CLASS_LATE].head || lane->late_streak++ < STREAK))
+		return S3_CLASS_BULK;
+	lane->late_streak = 0;
+	return S3_CLASS_LATE;
 }
 
 static void
@@ -270,6 +275,7 @@ note_circuit(struct s3_lane *lane, struct s3_call *call, bool answered, uint64_t
 	bool was = c->open_until_ms;
 
 	s3_circuit_end(c, answered, now);
+	atomic_store_explicit(&lane->s3->out[call->endpoint], c->open_until_ms != 0, memory_order_relaxed);
 	if (!was && c->open_until_ms)
 		log_warn("%s: endpoint %s:%u does not answer; it is left out for now", lane->s3->store.url,
 			 e->host, e->port);
@@ -305,9 +311,11 @@ s3_lane_finish(struct s3_call *call, enum s3_outcome outcome, bool answered)
 		lane->patient -= call->class != S3_CLASS_FIRST;
 		atomic_fetch_sub_explicit(&all_in_flight, 1, memory_order_relaxed);
 		call->endpoint = -1;
-		if (call->meaning.action == S3_SLOW)
+		if (call->meaning.action == S3_SLOW) {
 			s3_window_slow(&lane->window, call->attempt_ms, now);
-		else if (call->meaning.action == S3_OK)
+			atomic_fetch_add_explicit(&lane->s3->slow_downs, 1, memory_order_relaxed);
+		}
+		if (call->meaning.action == S3_OK)
 			s3_window_success(&lane->window);
 	}
 	if (outcome == S3_OUT_AGAIN) {
@@ -315,7 +323,9 @@ s3_lane_finish(struct s3_call *call, enum s3_outcome outcome, bool answered)
 		delay = s3_backoff_ms(call->attempt, get_le32(random));
 		delay = max_of(delay, s3_retry_after_ms(call->http.response.retry_after, time(NULL)));
 		call->attempt++;
+		atomic_fetch_add_explicit(&lane->s3->retries, 1, memory_order_relaxed);
 		if (now + delay > call->begun_ms + call->s3->retry_ms) {
+			assert(call->meaning.err < 0);
 			outcome = S3_OUT_DONE;
 			call->status = call->meaning.err;
 		}

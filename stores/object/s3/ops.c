@@ -237,9 +237,13 @@ settle_head(struct s3_call *call)
 	return 0;
 }
 
+/* Should time be up before the next attempt, it is still not known whether the one before lands. */
 static enum s3_outcome
 put_again(struct s3_call *call)
 {
+	if (call->meaning.err >= 0)
+		call->meaning = (struct s3_meaning){S3_RETRY, call->ambiguous ? call->ambiguous_err : -EAGAIN,
+						    S3_SUBJECT_SERVER, "the PUT did not take effect"};
 	call->step = &s3_step_put;
 	return S3_OUT_AGAIN;
 }

@@ -84,7 +84,45 @@ s3_free(struct object_store *store)
 	free(s3);
 }
 
-static const struct object_ops s3_ops = {.kind = "s3", .submit = s3_submit, .free = s3_free, .copies = true};
+static void
+s3_describe(struct object_store *store, struct object_description *ret)
+{
+	struct s3_store *s3 = container_of(store, struct s3_store, store);
+	size_t n = 0;
+	bool due;
+	struct s3_key *key = s3_creds_key(s3->creds, &due);
+
+	if (key)
+		(void)snprintf(ret->credentials, sizeof(ret->credentials), "%s", key->source);
+	s3_key_unref(key);
+	ret->nendpoints = s3->url.nendpoints;
+	for (unsigned i = 0; i < s3->url.nendpoints; i++) {
+		const struct s3_endpoint *e = &s3->url.endpoints[i];
+
+		ret->out += atomic_load_explicit(&s3->out[i], memory_order_relaxed);
+		if (n < sizeof(ret->endpoints))
+			n += (size_t)snprintf(ret->endpoints + n, sizeof(ret->endpoints) - n,
+					      "%s%s://%s%s%s:%u", i ? " " : "", e->tls ? "https" : "http",
+					      e->literal6 ? "[" : "", e->host, e->literal6 ? "]" : "",
+					      e->port);
+	}
+	ret->clock_offset_s = atomic_load_explicit(&s3->clock_offset_s, memory_order_relaxed);
+	ret->if_match = atomic_load(&s3->match_form) == S3_MATCH_BARE ? "bare" : "quoted";
+	ret->retries = atomic_load_explicit(&s3->retries, memory_order_relaxed);
+	ret->slow_downs = atomic_load_explicit(&s3->slow_downs, memory_order_relaxed);
+	pthread_mutex_lock(&s3->last_lock);
+	(void)snprintf(ret->last_error, sizeof(ret->last_error), "%s", s3->last.text);
+	pthread_mutex_unlock(&s3->last_lock);
+}
+
+void
+s3_stores_reload(void)
+{
+	s3_creds_reload_all();
+}
+
+static const struct object_ops s3_ops = {
+	.kind = "s3", .submit = s3_submit, .free = s3_free, .describe = s3_describe, .copies = true};
 
 /* ---- opening ---- */
 
@@ -181,6 +219,7 @@ s3_store_open(const char *rest, struct vfs *vfs, bool create, struct object_stor
 		s3_free(&s3->store);
 		return rc;
 	}
+	s3->last.text[0] = '\0';
 	memset(&s3->store.stats, 0, sizeof(s3->store.stats)); /* the probe is none of the caller's requests */
 	*ret = &s3->store;
 	return 0;

@@ -43,6 +43,8 @@ struct s3_store {
 	_Atomic int64_t clock_offset_s;      /* the server's clock less ours */
 	struct s3_lane *_Atomic lanes[LOOPS_MAX];
 	_Atomic unsigned long long log_state;
+	_Atomic uint64_t retries, slow_downs;
+	_Atomic bool out[S3_ENDPOINTS_MAX];  /* left out, as some lane sees it */
 	pthread_mutex_t last_lock;
 	struct errinfo last;                 /* words about the latest failure */
 };
