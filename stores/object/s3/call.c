@@ -83,10 +83,10 @@ s3_call_complain(struct s3_call *call)
 	if (call->meaning.action == S3_MISSING || call->meaning.action == S3_CONDITION ||
 	    call->meaning.action == S3_SHORT)
 		return; /* answers, not failures */
-	(void)err_set(&info, call->status, "%s: %s \"%s\": %s: %s%s%s%s (status %ld, %u attempts)",
-		      s3->store.url, op_name(call->req->op), key, s3_subject_name(call->meaning.subject),
-		      call->meaning.text, detail[0] ? " (" : "", detail, detail[0] ? ")" : "",
-		      call->http.response.status, call->attempt + 1);
+	(void)err_set(&info, call->status, "%s%s%s \"%s\": %s: %s%s%s%s (status %ld, %u attempts)",
+		      s3->probing ? "" : s3->store.url, s3->probing ? "" : ": ", op_name(call->req->op), key,
+		      s3_subject_name(call->meaning.subject), call->meaning.text, detail[0] ? " (" : "",
+		      detail, detail[0] ? ")" : "", call->http.response.status, call->attempt + 1);
 	pthread_mutex_lock(&s3->last_lock);
 	s3->last = info;
 	pthread_mutex_unlock(&s3->last_lock);
