@@ -8,10 +8,11 @@
  *
  *   STAGING  the active set is frozen (sequence N); its chunks are PUT as bases, several at a time
  *   LEAVES   the leaves that name them, one after the other, under keys of the new commit
- *   SYNC     journal mode: N must be durable in the journal, so that the root never names what the journal
- * does not have ROOT     PUT root, If-Match the last one.  Only after this anything is released SETTLE chunk
- * by chunk, a bounded number a turn: pages move to the clean cache, replaced keys to the dead list; then
- * journal_release(N), and writers go on
+ *   SYNC     journal mode: N must be durable in the journal, so that the root
+ *            never names what the journal does not have
+ *   ROOT     PUT root, If-Match the last one; only after this anything is released
+ *   SETTLE   chunk by chunk, a bounded number a turn: pages move to the clean
+ *            cache, replaced keys to the dead list; then journal_release(N), and writers go on
  *
  * Invariants: there is at most one frozen set and one commit; a key is PUT with
  * one content only; readers look into the frozen set until its chunk is settled.
