@@ -25,6 +25,7 @@ include test/unit/fuse.mk
 include test/unit/gateway.mk
 endif
 include test/lib/local.mk
+include test/services/local.mk
 include test/lint/local.mk
 include test/crash/local.mk
 include test/conformance/local.mk

@@ -3,7 +3,8 @@
  * Kills the daemon with SIGKILL at random moments of a write load, starts it
  * again, and holds every block against a model of what was promised.
  *
- * The real daemon, a real initiator (libiscsi), two LUNs in a directory store:
+ * The real daemon, a real initiator (libiscsi), two LUNs in a directory store
+ * or the one that LUNGATE_KILL9_STORE names (its volumes must not exist):
  * LUN 0 without a write cache (an answered write is a promise) and LUN 1 with
  * one (an answered SYNCHRONIZE CACHE or FUA write is).
  *
@@ -170,13 +171,16 @@ static void
 prepare(void)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	char store[256];
+	const char *url = getenv("LUNGATE_KILL9_STORE");
+	char store[1024];
 
 	if (!mkdtemp(dir))
 		finish(1, "%s: %s", dir, strerror(errno));
-	snprintf(store, sizeof(store), "%s/store", dir);
-	if (mkdir(store, 0700))
+	snprintf(store, sizeof(store), "dir:%s/store", dir);
+	if (!url && mkdir(store + strlen("dir:"), 0700))
 		finish(1, "%s: %s", store, strerror(errno));
+	if (url)
+		snprintf(store, sizeof(store), "%s", url);
 	port = free_port();
 	/* Small journal and window: commits, recycled segments and back-pressure all happen under the load.
 	 */
@@ -185,15 +189,15 @@ prepare(void)
 		"{\"listen\": [\"127.0.0.1:%d\"], \"state_dir\": \"%s/state\", \"control\": \"%s/control.sock\",\n"
 		" \"memory\": \"64M\", \"threads\": 1,\n"
 		" \"volumes\": [\n"
-		"  {\"name\": \"through\", \"store\": \"dir:%s/store\", \"size\": %u, \"block_size\": %u,\n"
+		"  {\"name\": \"through\", \"store\": \"%s\", \"size\": %u, \"block_size\": %u,\n"
 		"   \"chunk_size\": \"1M\", \"journal_dir\": \"%s/journal\", \"journal_size\": \"256M\",\n"
 		"   \"commit_window\": \"8M\", \"write_cache\": false},\n"
-		"  {\"name\": \"cached\", \"store\": \"dir:%s/store\", \"size\": %u, \"block_size\": %u,\n"
+		"  {\"name\": \"cached\", \"store\": \"%s\", \"size\": %u, \"block_size\": %u,\n"
 		"   \"chunk_size\": \"1M\", \"journal_dir\": \"%s/journal\", \"journal_size\": \"256M\",\n"
 		"   \"commit_window\": \"8M\", \"write_cache\": true}],\n"
 		" \"targets\": [{\"name\": \"" TARGET "\", \"luns\": [\n"
 		"  {\"lun\": 0, \"volume\": \"through\"}, {\"lun\": 1, \"volume\": \"cached\"}]}]}\n",
-		port, dir, dir, dir, BLOCK * BLOCKS, BLOCK, dir, dir, BLOCK * BLOCKS, BLOCK, dir);
+		port, dir, dir, store, BLOCK * BLOCKS, BLOCK, dir, store, BLOCK * BLOCKS, BLOCK, dir);
 	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/notify", dir);
 	notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (notify_fd < 0 || bind(notify_fd, (struct sockaddr *)&sun, sizeof(sun)) < 0)

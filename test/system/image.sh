@@ -8,6 +8,7 @@
 #
 # LUNGATE_TEST_IMAGE names an image to use (raw); otherwise one is made:
 # ext4, filled from this machine's /usr, with holes where the file system has none.
+# LUNGATE_TEST_STORE names the store (a directory of the test's own), to be used once.
 . "$(dirname "$0")/lib.sh"
 [ "$(id -u)" = 0 ] || skip "loop devices and mounts need root"
 [ -c /dev/fuse ] || skip "no /dev/fuse here"
@@ -45,7 +46,7 @@ bytes=$(stat -c %s "$image")
 [ "$bytes" -ge 500000000 ] || fail "$image has only $bytes bytes"
 size=$(((bytes + 0x3fffff) / 0x400000 * 0x400000))
 write_config "\"mount\": {\"path\": \"$view\"},
-  \"volumes\": [{\"name\": \"disk0\", \"store\": \"dir:$work/store\", \"size\": $size}],
+  \"volumes\": [{\"name\": \"disk0\", \"store\": \"${LUNGATE_TEST_STORE:-dir:$work/store}\", \"size\": $size}],
   \"targets\": [{\"name\": \"$iqn\", \"luns\": [{\"lun\": 0, \"volume\": \"disk0\"}]}]"
 mkdir "$work/store" "$work/fs"
 start_daemon --create-missing

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# S3 servers: one of our own that misbehaves on command, and scripts that run real ones.
+S3_SERVICE_TESTS = test/system/s3-fake.sh
+TESTS += $(S3_SERVICE_TESTS)
+EXTRA_DIST += $(S3_SERVICE_TESTS) test/services/ceph-rgw test/services/minio test/services/check-server
+
+if HAVE_MICROHTTPD
+FAKES3 = test/lib/fakes3.c test/lib/fakes3.h
+check_PROGRAMS += test/services/fakes3
+test_services_fakes3_SOURCES = test/services/fakes3.c $(FAKES3)
+test_services_fakes3_CFLAGS = $(AM_CFLAGS) $(MICROHTTPD_CFLAGS)
+test_services_fakes3_LDADD = $(STORES_LIBS) $(MICROHTTPD_LIBS)
+if HAVE_CHECK
+check_PROGRAMS += test/unit/check_s3_soak
+TESTS += test/unit/check_s3_soak
+test_unit_check_s3_soak_SOURCES = test/unit/check_s3_soak.c $(FAKES3)
+test_unit_check_s3_soak_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(MICROHTTPD_CFLAGS)
+test_unit_check_s3_soak_LDADD = $(STORES_LIBS) $(MICROHTTPD_LIBS) $(CHECK_LIBS)
+endif
+endif
+
+# The contract, crashes, an image and faults of the server on a real one; 77 = it is not there.
+.PHONY: check-ceph check-minio
+check-ceph check-minio: all $(check_PROGRAMS)
+	@srcdir='$(abs_top_srcdir)' builddir='$(abs_top_builddir)' SANITIZER='$(SAN_CFLAGS)' \
+	'$(srcdir)/test/services/check-server' $(@:check-%=%)
