@@ -19,16 +19,15 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <microhttpd.h>
 #include <openssl/evp.h>
 
 #include "common/util.h"
 #include "stores/object/s3/sigv4.h"
+#include "test/lib/fakes3_auth.h"
 
 #define BODY_MAX (64u << 20)
-#define SKEW_MAX 900
 #define KEY_ROOM 1100
 #define PARAMS_MAX 16
 #define SLOW_NS 20000000
@@ -303,112 +302,6 @@ forget(struct fakes3 *fake, const char *key)
 	blob_put(fake->objects[at].blob);
 	fake->n--;
 	memmove(fake->objects + at, fake->objects + at + 1, (fake->n - at) * sizeof(*fake->objects));
-}
-
-/* ---- signature, hashes, clock ---- */
-
-/* The words of the Authorization header that follow `name`, up to a comma or space. */
-static bool
-authorization_part(const char *text, const char *name, char *out, size_t room)
-{
-	const char *p = strstr(text, name);
-	size_t n;
-
-	if (!p)
-		return false;
-	p += strlen(name);
-	n = strcspn(p, ", ");
-	if (n >= room)
-		return false;
-	memcpy(out, p, n);
-	out[n] = '\0';
-	return true;
-}
-
-static const char *
-check_signature(struct request *r, const char *authorization)
-{
-	char credential[256], names[512], signature[128], ours[SIGV4_AUTHORIZATION_MAX], want[128],
-		path[2 * KEY_ROOM];
-	struct sigv4_pair headers[SIGV4_HEADERS_MAX];
-	struct sigv4_request sign = {.method = r->method, .path = path, .headers = headers, .service = "s3"};
-	char *slash, *save = NULL, *query;
-
-	if (!authorization_part(authorization, "Credential=", credential, sizeof(credential)) ||
-	    !authorization_part(authorization, "SignedHeaders=", names, sizeof(names)) ||
-	    !authorization_part(authorization, "Signature=", signature, sizeof(signature)) ||
-	    !(slash = strchr(credential, '/')))
-		return "AccessDenied";
-	*slash = '\0';
-	if (strcmp(credential, r->fake->access_key) != 0)
-		return "InvalidAccessKeyId";
-	(void)strtok_r(slash + 1, "/", &save);
-	sign.region = strtok_r(NULL, "/", &save);
-	sign.date = header(r, "x-amz-date");
-	sign.payload_hash = header(r, "x-amz-content-sha256");
-	if (!sign.region || !sign.date || !sign.payload_hash)
-		return "AccessDenied";
-	save = NULL;
-	for (char *name = strtok_r(names, ";", &save); name; name = strtok_r(NULL, ";", &save)) {
-		const char *value = header(r, name);
-
-		if (!value || sign.nheaders == SIGV4_HEADERS_MAX)
-			return "SignatureDoesNotMatch";
-		headers[sign.nheaders++] = (struct sigv4_pair){name, value};
-	}
-	(void)snprintf(path, sizeof(path), "%s", r->uri);
-	query = strchr(path, '?');
-	if (query)
-		*query++ = '\0';
-	sign.query = query ? query : "";
-	if (sigv4_sign(&sign, r->fake->access_key, r->fake->secret_key, ours, sizeof(ours)) ||
-	    !authorization_part(ours, "Signature=", want, sizeof(want)) || strcmp(want, signature) != 0)
-		return "SignatureDoesNotMatch";
-	return NULL;
-}
-
-static bool
-clock_is_near(const char *date)
-{
-	struct tm tm = {0};
-	time_t t;
-
-	if (!date || !strptime(date, "%Y%m%dT%H%M%SZ", &tm))
-		return false;
-	t = timegm(&tm) - time(NULL);
-	return t >= -SKEW_MAX && t <= SKEW_MAX;
-}
-
-/* What is wrong with the request, as an S3 error code; NULL = nothing. */
-static const char *
-check_request(struct request *r, unsigned *ret_status)
-{
-	const char *authorization = header(r, "Authorization"), *hash = header(r, "x-amz-content-sha256");
-	const char *digest = header(r, "Content-MD5"), *code;
-	struct iovec iov = {r->body->data, r->body->n};
-	char text[SIGV4_HASH_TEXT];
-	unsigned char md[16];
-	char base64[32];
-
-	*ret_status = 403;
-	if (!authorization || !hash)
-		return "AccessDenied";
-	if (!clock_is_near(header(r, "x-amz-date")))
-		return "RequestTimeTooSkewed";
-	code = check_signature(r, authorization);
-	if (code)
-		return code;
-	*ret_status = 400;
-	sigv4_hash(&iov, 1, text);
-	if (strcmp(hash, SIGV4_UNSIGNED) != 0 && strcmp(hash, text) != 0)
-		return "XAmzContentSHA256Mismatch";
-	md5(r->body, md);
-	(void)EVP_EncodeBlock((unsigned char *)base64, md, 16);
-	if (digest && strcmp(digest, base64) != 0)
-		return "BadDigest";
-	if (r->too_large)
-		return "EntityTooLarge";
-	return NULL;
 }
 
 /* ---- faults ---- */
@@ -861,12 +754,23 @@ static enum MHD_Result
 finish(struct request *r)
 {
 	bool known = parse_uri(r);
+	struct fakes3_signed sign = {.connection = r->connection,
+				     .method = r->method,
+				     .uri = r->uri,
+				     .access_key = r->fake->access_key,
+				     .secret_key = r->fake->secret_key,
+				     .body = r->body->data,
+				     .nbody = r->body->n};
 	const char *code;
 	unsigned status;
 
 	if (!strcmp(r->path, "/_control"))
 		return answer_control(r);
-	code = check_request(r, &status);
+	code = fakes3_check(&sign, &status);
+	if (!code && r->too_large) {
+		status = 400;
+		code = "EntityTooLarge";
+	}
 	if (code)
 		return send_error(r, status, code);
 	if (!known)

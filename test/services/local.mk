@@ -5,7 +5,7 @@ TESTS += $(S3_SERVICE_TESTS)
 EXTRA_DIST += $(S3_SERVICE_TESTS) test/services/ceph-rgw test/services/minio test/services/check-server
 
 if HAVE_MICROHTTPD
-FAKES3 = test/lib/fakes3.c test/lib/fakes3.h
+FAKES3 = test/lib/fakes3.c test/lib/fakes3.h test/lib/fakes3_auth.c test/lib/fakes3_auth.h
 check_PROGRAMS += test/services/fakes3
 test_services_fakes3_SOURCES = test/services/fakes3.c $(FAKES3)
 test_services_fakes3_CFLAGS = $(AM_CFLAGS) $(MICROHTTPD_CFLAGS)

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Is a request to the fake S3 server signed, whole, and of this time?
+ *
+ * Threads: any.
+ */
+#ifndef LUNGATE_TEST_LIB_FAKES3_AUTH_H
+#define LUNGATE_TEST_LIB_FAKES3_AUTH_H
+
+#include <stddef.h>
+
+#include <microhttpd.h>
+
+struct fakes3_signed {
+	struct MHD_Connection *connection;
+	const char *method;
+	const char *uri;         /* as it was sent */
+	const char *access_key, *secret_key;
+	const void *body;
+	size_t nbody;
+};
+
+/** What is wrong with it, as an S3 error code, with its HTTP status; NULL = nothing. */
+const char *fakes3_check(const struct fakes3_signed *r, unsigned *ret_status);
+
+#endif
