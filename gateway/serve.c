@@ -343,12 +343,31 @@ stop_engine(struct serve *serve)
 /* -- volumes, targets, mount, portals
  * ----------------------------------------------------------------------------- */
 
+/* A name that was mistyped must not look as if the loss had been accepted. */
+static int
+check_accept_loss(const struct daemon *daemon, struct errinfo *info)
+{
+	for (size_t i = 0; i < daemon->naccept_loss; i++) {
+		bool found = false;
+
+		for (size_t k = 0; k < daemon->config.nvolumes; k++)
+			found |= !strcmp(daemon->config.volumes[k].name, daemon->accept_loss[i]);
+		if (!found)
+			return err_set(info, -ENOENT, "--accept-loss: the configuration has no volume \"%s\"",
+				       daemon->accept_loss[i]);
+	}
+	return 0;
+}
+
 static int
 start_volumes(struct serve *serve, struct errinfo *info)
 {
 	struct daemon *daemon = &serve->daemon;
-	int r = daemon_open_volumes(daemon);
+	int r = check_accept_loss(daemon, info);
 
+	if (r)
+		return r;
+	r = daemon_open_volumes(daemon);
 	if (r)
 		return err_set(info, r, "cannot open the volumes: %s", err_text(r));
 	for (size_t i = 0; serve->options->strict && i < daemon->nvolumes; i++)

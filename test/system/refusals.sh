@@ -64,6 +64,21 @@ stop_daemon
 start_daemon --strict
 stop_daemon
 
+# a journal that is gone is a refusal, until the loss is accepted by name
+start_daemon --strict
+{ kill -KILL "$daemon" && wait "$daemon"; } 2>/dev/null || true
+rm -r "$work/state/journal"
+start_daemon
+ctl status --json | jq -e '.volumes[1] | .state == "failed" and .error.code == "LG_ENOJOURNAL"' >/dev/null ||
+	fail "a journal that is gone: $(ctl volume show d)"
+stop_daemon
+expect 3 "$lungate" serve --config "$config" --accept-loss dd
+says 'no volume "dd"'
+start_daemon --strict --accept-loss d
+stop_daemon
+start_daemon --strict
+stop_daemon
+
 # read-only store: root passes permission bits, so ask for a mount that does not
 if [ "$(id -u)" = 0 ] && mount --bind "$work/store" "$work/store" 2>/dev/null; then
 	cleanup_more() { umount "$work/store" 2>/dev/null || true; }
