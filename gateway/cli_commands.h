@@ -15,6 +15,8 @@ extern const struct cli_command cli_status_commands[];
 extern const size_t cli_status_ncommands;
 extern const struct cli_command cli_config_commands[];
 extern const size_t cli_config_ncommands;
+extern const struct cli_command cli_store_commands[];
+extern const size_t cli_store_ncommands;
 
 /** All of them in one array, made once; *ret_n of them. */
 const struct cli_command *cli_all_commands(size_t *ret_n);

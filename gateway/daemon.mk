@@ -6,6 +6,7 @@ libdaemon_a_SOURCES = \
 	gateway/cli.c gateway/cli.h \
 	gateway/cli_all.c gateway/cli_commands.h \
 	gateway/cli_config.c \
+	gateway/cli_store.c \
 	gateway/cli_help.c \
 	gateway/cli_serve.c \
 	gateway/cli_status.c \

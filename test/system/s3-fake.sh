@@ -26,6 +26,21 @@ if [ -x "$builddir/test/unit/check_object" ]; then
 		fail "the contract does not hold"
 fi
 
+echo "-- store check"
+expect 0 "$lungate" store check "$(store check)"
+says 'fenced: conditional PUTs hold'
+says throughput
+AWS_SECRET_ACCESS_KEY=wrong expect 7 "$lungate" store check --quick "$(store check)"
+says 'permission: the secret key'
+expect 3 "$lungate" store check "s3://missing/x?endpoint=$S3_ENDPOINT"
+says 'bucket: there is no such bucket'
+expect 6 "$lungate" store check "s3://$S3_BUCKET/x?endpoint=http://127.0.0.1:1&retry=300"
+says 'endpoint: nobody listens'
+faults 'ignore-conditions=1000'
+expect 0 "$lungate" store check --quick "$(store check)"
+says 'unfenced: '
+faults 'ignore-conditions=0'
+
 io() { qemu-io -f raw "$@" "iscsi://$portal/$iqn/0" >"$work/out" 2>&1 || fail "qemu-io $*"; }
 says_not() { ! grep -q "$1" "$work/out" || fail "'$1' was said"; }
 
