@@ -13,7 +13,10 @@
 #include <string.h>
 
 #include "stores/chunked/chunked.h"
+#include "stores/object/object.h"
 #include "stores/raw/raw.h"
+
+#define CHECK_RACES 4
 
 typedef int create_fn(struct volume_spec *spec, struct loop *loop, struct arena *arena, struct errinfo *info);
 typedef int open_fn(const struct volume_spec *spec, struct loop *loop, struct arena *arena,
@@ -197,4 +200,30 @@ volume_identity(struct volume *vol)
 		vol->serial[2 * i + 1] = digits[vol->uuid[i] & 15];
 	}
 	vol->serial[2 * UUID_LEN] = '\0';
+}
+
+int
+store_check(const char *store, struct loop *loop, bool quick, struct store_report *ret, struct errinfo *info)
+{
+	struct object_store *object = NULL;
+	struct object_probe probe;
+	int rc = object_store_open(store, NULL, false, &object, info);
+
+	memset(ret, 0, sizeof(*ret));
+	if (rc)
+		return rc;
+	rc = object_store_probe(object, loop, CHECK_RACES, &probe, info);
+	if (!rc && !quick)
+		rc = object_store_measure(object, loop, &ret->put_bytes_per_s, &ret->get_bytes_per_s, info);
+	if (!rc) {
+		(void)snprintf(ret->url, sizeof(ret->url), "%s", object->url);
+		(void)snprintf(ret->verdict, sizeof(ret->verdict), "%s", probe.text);
+		ret->kind = object->ops->kind;
+		ret->fenced = probe.fence == OBJECT_FENCED;
+		ret->races = probe.races;
+		ret->put_ns = probe.put_ns;
+		ret->get_ns = probe.get_ns;
+	}
+	object_store_free(object);
+	return rc;
 }

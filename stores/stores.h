@@ -52,6 +52,19 @@ int volume_close(struct volume *vol);
 int volume_delete(const struct volume_spec *spec, struct loop *loop, bool files,
 		  void (*fn)(void *arg, uint64_t done, uint64_t total), void *arg, struct errinfo *info);
 
+/** What store_check() saw. */
+struct store_report {
+	char url[512];
+	const char *kind;
+	bool fenced;                   /* conditional PUTs keep two gateways apart */
+	char verdict[256];
+	unsigned races;
+	uint64_t put_ns, get_ns;       /* one small request */
+	uint64_t put_bytes_per_s, get_bytes_per_s; /* 0 = not measured */
+};
+/** Try an object store: access, fencing, and (unless quick) speed.  Blocks: not on a loop. */
+int store_check(const char *store, struct loop *loop, bool quick, struct store_report *ret, struct errinfo *info);
+
 /** Serial and NAA derived from a uuid: the same for the life of a volume. */
 void volume_identity(struct volume *vol);
 

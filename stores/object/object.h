@@ -156,6 +156,11 @@ struct object_probe {
 int object_store_probe(struct object_store *store, struct loop *loop, unsigned races, struct object_probe *ret,
 		       struct errinfo *info);
 
+/** Bytes a second of 16 objects of 4 MiB, 8 at once; they lie below "lungate-probe/" and are removed again.
+ *  Blocks: not on a loop. */
+int object_store_measure(struct object_store *store, struct loop *loop, uint64_t *ret_put, uint64_t *ret_get,
+			 struct errinfo *info);
+
 /** For threads that may block (create, check, tests): submit on `loop` and wait.  Not on a loop. */
 int object_call(struct loop *loop, struct object_req *req);
 
