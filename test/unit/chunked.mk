@@ -14,7 +14,12 @@ test_unit_check_journal_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
 
 check_PROGRAMS += test/unit/check_engine
 TESTS += test/unit/check_engine
-test_unit_check_engine_SOURCES = test/unit/check_engine.c test/lib/enginerig.c test/lib/enginerig.h \
-	test/lib/faultstore.c test/lib/faultstore.h
+ENGINE_RIG = test/lib/enginerig.c test/lib/enginerig.h test/lib/enginetest.h test/lib/faultstore.c test/lib/faultstore.h
+test_unit_check_engine_SOURCES = test/unit/check_engine.c $(ENGINE_RIG)
 test_unit_check_engine_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_engine_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
+check_PROGRAMS += test/unit/check_engine_faults
+TESTS += test/unit/check_engine_faults
+test_unit_check_engine_faults_SOURCES = test/unit/check_engine_faults.c $(ENGINE_RIG)
+test_unit_check_engine_faults_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_engine_faults_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
