@@ -229,14 +229,32 @@ cache_count(const struct cache *cache, uint64_t first, uint64_t n)
 	return count;
 }
 
+/** Those of the pages in mask that nobody else holds: letting go of others frees nothing now. */
+static uint64_t
+group_free_able(const struct cgroup *group, uint64_t mask)
+{
+	uint64_t able = 0, rest = group->present & mask;
+
+	while (rest) {
+		unsigned i = (unsigned)__builtin_ctzll(rest);
+
+		rest &= rest - 1;
+		if (page_exclusive(group->pages[i]))
+			able |= UINT64_C(1) << i;
+	}
+	return able;
+}
+
 size_t
 cache_evict(struct cache *cache, size_t n)
 {
 	uint64_t before = cache->pages;
+	/* twice around: the first time clears the marks */
+	size_t steps = 2 * cache->ngroups;
 
-	while (cache->tail && before - cache->pages < n) {
+	while (cache->tail && steps-- > 0 && before - cache->pages < n) {
 		struct cgroup *group = cache->hand ? cache->hand : cache->tail;
-		uint64_t idle = group->present & ~group->visited;
+		uint64_t idle = group_free_able(group, ~group->visited);
 
 		/* the hand moves on first: dropping the last page frees the group */
 		cache->hand = group->prev;

@@ -229,6 +229,7 @@ close_start(struct engine *eng)
 	loop_timer_init(&eng->close_timer, eng->vol.loop, close_late);
 	loop_timer_stop(&eng->dead.timer);
 	loop_timer_stop(&eng->gate.timer);
+	loop_timer_stop(&eng->pay_timer);
 	gate_pump(eng);
 	if (eng->abandon) {
 		commit_halt(eng, LG_EABORTED);

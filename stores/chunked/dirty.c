@@ -572,7 +572,7 @@ shed_chunk(struct engine *eng, struct dirty_set *set, struct dchunk *dc, size_t 
 			struct dslot *slot = &group->slot[__builtin_ctzll(data)];
 
 			data &= data - 1;
-			if (!slot->page || !slot->pos)
+			if (!slot->page || !slot->pos || !page_exclusive(slot->page))
 				continue;
 			page_unref(slot->page);
 			slot->page = NULL;

@@ -26,7 +26,9 @@
 
 #define PRESSURE_HIGH 90u
 #define EVICT_MIN 64u
-#define RECLAIM_MIN 256u
+#define RECLAIM_MIN 64u
+#define PAY_FIRST_MS 1u
+#define PAY_LAST_MS 64u
 
 uint64_t
 engine_durable_seq(const struct engine *eng)
@@ -205,7 +207,8 @@ engine_update_allocated(struct engine *eng)
 
 /* ---- memory --------------------------------------------------------------------------- */
 
-static void
+/** Let go of up to n pages; how many became free: a page that somebody else holds does not count. */
+static size_t
 engine_shed(struct engine *eng, size_t n)
 {
 	size_t done = cache_evict(&eng->cache, n);
@@ -214,13 +217,48 @@ engine_shed(struct engine *eng, size_t n)
 		done += dirty_shed(eng, n - done);
 	if (done < n && !eng->journal)
 		commit_kick(eng);
+	return done;
+}
+
+/**
+ * What the arena asked for and did not get yet.  Pages that others hold now are free to go a moment later, without an
+ * event: a timer looks again while there is any hope; what becomes durable or clean comes through engine_balance().
+ */
+static void
+engine_pay(struct engine *eng)
+{
+	size_t freed = engine_shed(eng, eng->owed);
+	bool dirty = eng->active->resident || (eng->frozen && eng->frozen->resident);
+	bool hope = eng->cache.pages || (dirty && engine_health(eng) == 0);
+
+	eng->owed -= min_of(freed, eng->owed);
+	if (!eng->owed || !hope) {
+		loop_timer_stop(&eng->pay_timer);
+		eng->pay_ms = PAY_FIRST_MS;
+		return;
+	}
+	if (!eng->pay_timer.due_ms) {
+		loop_timer_start(&eng->pay_timer, eng->pay_ms);
+		eng->pay_ms = min_of(eng->pay_ms * 2, PAY_LAST_MS);
+	}
+}
+
+static void
+pay_again(struct loop_timer *timer)
+{
+	struct engine *eng = container_of(timer, struct engine, pay_timer);
+
+	if (eng->phase == ENGINE_RUNNING)
+		engine_pay(eng);
 }
 
 void
 engine_balance(struct engine *eng, size_t added)
 {
+	if (eng->owed && eng->phase == ENGINE_RUNNING)
+		engine_pay(eng);
 	if (arena_pressure(eng->vol.arena) >= PRESSURE_HIGH)
-		engine_shed(eng, max_of(added * 2, (size_t)EVICT_MIN));
+		(void)engine_shed(eng, max_of(added * 2, (size_t)EVICT_MIN));
 }
 
 static void
@@ -231,8 +269,11 @@ reclaim_posted(struct loop_msg *msg)
 	/* the flag goes first: a wish that comes now posts anew */
 	atomic_store(&eng->reclaim_posted, false);
 	uint32_t wanted = atomic_exchange(&eng->reclaim_wanted, 0);
-	if (eng->phase == ENGINE_RUNNING)
-		engine_shed(eng, max_of(wanted, RECLAIM_MIN));
+	if (eng->phase == ENGINE_RUNNING) {
+		eng->owed = max_of(eng->owed, (size_t)max_of(wanted, RECLAIM_MIN));
+		eng->pay_ms = PAY_FIRST_MS;
+		engine_pay(eng);
+	}
 	if (eng->busy == 0)
 		engine_close_poke(eng);
 }
@@ -253,6 +294,8 @@ engine_start(struct engine *eng)
 	gate_init(eng);
 	commit_init(eng);
 	dead_init(eng);
+	loop_timer_init(&eng->pay_timer, eng->vol.loop, pay_again);
+	eng->pay_ms = PAY_FIRST_MS;
 	eng->starved_tail = &eng->starved;
 	eng->reclaim_msg.fn = reclaim_posted;
 	eng->reclaimer.fn = reclaim;

@@ -126,6 +126,7 @@ struct page *cache_get(struct cache *cache, uint64_t vpage, bool touch);
 void cache_put(struct cache *cache, uint64_t vpage, struct page *page);
 void cache_drop(struct cache *cache, uint64_t vpage);
 void cache_drop_range(struct cache *cache, uint64_t first, uint64_t n);
+/** Let go of up to n pages that nobody else holds; how many it were. */
 size_t cache_evict(struct cache *cache, size_t n);
 uint32_t cache_count(const struct cache *cache, uint64_t first, uint64_t n);
 
@@ -579,6 +580,9 @@ struct engine {
 	struct loop_msg reclaim_msg;
 	_Atomic uint32_t reclaim_wanted;
 	_Atomic bool reclaim_posted;
+	size_t owed;                     /* pages that the arena asked for and did not get yet */
+	struct loop_timer pay_timer;
+	unsigned pay_ms;
 
 	int degraded;                    /* why the store does not take what it should; 0 = it does */
 	const char *degraded_what;
