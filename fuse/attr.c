@@ -61,7 +61,7 @@ attr_fill(struct mount *mount, struct node node, const struct volume *vol, const
 	st->st_nlink = S_ISDIR(st->st_mode) ? 2 : 1;
 	st->st_uid = mount->uid;
 	st->st_gid = mount->gid;
-	st->st_blksize = PAGE_SIZE_BYTES;
+	st->st_blksize = 128 * 1024; /* what cp, cmp and cat read at a time */
 	st->st_size = (off_t)size;
 	if (node.kind == NODE_README)
 		st->st_size = (off_t)strlen(render_readme);
