@@ -4,4 +4,5 @@ EXTRA_DIST += $(DOC_PAGES)
 DOC_PAGES = doc/design.md
 DOC_PAGES += doc/formats.md
 DOC_PAGES += doc/operations.md
+DOC_PAGES += doc/performance.md
 DOC_PAGES += doc/engine.md
