@@ -171,7 +171,7 @@ START_TEST(overwrites)
 	memcpy(out_buf + 4, "abc", 3);
 	expect_good(CDB(0x48, 0x01, [8] = 7), 7, 0);
 	for (size_t i = 0; i < size; i++) /* the last pass is the inverted one */
-		good &= rig.disk->bytes[i] == (uint8_t)~"abc"[i % 512 % 3];
+		good &= rig.disk->bytes[i] == ("abc"[i % 512 % 3] ^ 0xff);
 	ck_assert(good);
 	memset(rig.disk->bytes, 'x', size);
 	expect_good(CDB(0x48, 0x02), 0, 0);
