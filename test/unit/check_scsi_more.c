@@ -86,11 +86,15 @@ START_TEST(copies_on_a_unit)
 }
 END_TEST
 
+/* The other unit is at home on the loop of the transport. */
 START_TEST(copies_between_units)
 {
-	struct disk *other = disk_new("other", &(struct rig_options){0}, rig.front, rig.arena);
+	struct disk *other;
 	uint8_t n;
 
+	teardown();
+	start_rig(&(struct rig_options){.two_loops = true});
+	other = disk_new("other", &(struct rig_options){0}, rig.front, rig.arena);
 	memset(other->vol.naa, 0x42, sizeof(other->vol.naa));
 	memset(other->vol.uuid, 0x42, sizeof(other->vol.uuid));
 	ck_assert_int_eq(scsi_target_map(rig.target, 3, &other->vol, NULL), 0);
