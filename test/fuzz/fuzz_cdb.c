@@ -104,15 +104,22 @@ command(const uint8_t *step, size_t left)
 	return STEP + n;
 }
 
+/* What a reset leaves, so that an input means the same wherever it stands. */
 static int
 begin_input(void *arg)
 {
 	static struct scsi_tmf_req reset;
+	struct scsi_lu *lu = atomic_load(&rig.target->slots[0].lu);
 
 	(void)arg;
 	memset(rig.disk->bytes, 0, rig.disk->vol.size);
 	memset(rig.disk->present, 0, rig.disk->vol.size / rig.disk->vol.chunk_size);
 	reset = (struct scsi_tmf_req){.nexus = rig.nexus[0], .function = SCSI_TMF_LU_RESET, .done = tmf_done};
+	pr_state_fini(&lu->pr.state);
+	for (struct scsi_itl *itl = lu->itls; itl; itl = itl->next)
+		scsi_pr_link(lu, itl);
+	lu->sanitize_failed = false;
+	(void)scsi_target_set_access(rig.target, 1, SCSI_ACCESS_OPTIMIZED);
 	begun = 1;
 	ended = 0;
 	scsi_tmf_submit(&reset);
