@@ -184,6 +184,22 @@ commit_msg(struct loop_msg *msg)
 	chunked_commit(w->rig->vol, wake, w);
 }
 
+static void
+commit_forgotten(void *arg, int status)
+{
+	(void)arg;
+	(void)status;
+}
+
+static void
+commit_begin_msg(struct loop_msg *msg)
+{
+	struct waiting *w = container_of(msg, struct waiting, msg);
+
+	chunked_commit(w->rig->vol, commit_forgotten, NULL);
+	wake(w, 0);
+}
+
 static int
 destroy(void *arg)
 {
@@ -226,6 +242,12 @@ int
 enginerig_commit(struct enginerig *rig)
 {
 	return on_loop(rig, commit_msg);
+}
+
+void
+enginerig_commit_begin(struct enginerig *rig)
+{
+	(void)on_loop(rig, commit_begin_msg);
 }
 
 long long

@@ -44,6 +44,8 @@ void enginerig_abandon(struct enginerig *rig);
 void enginerig_stop(struct enginerig *rig);
 void enginerig_destroy(struct enginerig *rig);
 int enginerig_commit(struct enginerig *rig);
+/** Asks for it and does not wait. */
+void enginerig_commit_begin(struct enginerig *rig);
 /** A number of stats.json; -1 when there is no such member. */
 long long enginerig_stat(struct enginerig *rig, const char *name);
 /** Wait until a number of stats.json is at least this much; false after 10 s. */
