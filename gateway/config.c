@@ -15,10 +15,10 @@
 #include <string.h>
 
 #include "common/util.h"
+#include "gateway/config_impl.h"
 #include "gateway/paths.h"
 
 #define MIB (UINT64_C(1) << 20)
-#define PATH_TEXT 128
 #define REPORT_MAX 100
 
 static const char *const durability_names[] = {"journal", "store", NULL};
@@ -33,96 +33,76 @@ struct raw_config {
 	int log_level;
 };
 
-#define KEY(table, member, json_kind, ...)                                                                   \
-	{                                                                                                    \
-		.key = #member, .kind = JSON_KIND_##json_kind, .offset = offsetof(struct table, member),     \
-		__VA_ARGS__                                                                                  \
-	}
-
 static const struct json_key top_keys[] = {
-	KEY(raw_config, listen, ARRAY,
-	    .help = "portals: addresses to accept iSCSI at, \"ADDRESS:PORT\"; port 0 = any free one"),
-	KEY(raw_config, control, STRING, .help = "path of the control socket"),
-	KEY(raw_config, state_dir, STRING,
-	    .help = "directory of the daemon's own state: identity, lock, journals"),
-	KEY(raw_config, mount, OBJECT, .help = "the FUSE mount; without it there is none"),
-	KEY(raw_config, memory, SIZE, .min = 32 * MIB,
-	    .help = "size of the page arena: all data in flight and cached"),
-	KEY(raw_config, threads, UINT, .max = LOOPS_MAX, .help = "event-loop threads; 0 = one a core"),
-	KEY(raw_config, log_level, ENUM, .choices = level_names, .help = "error, warn, info or debug"),
-	KEY(raw_config, limits, OBJECT, .help = "limits and times of the iSCSI target"),
-	KEY(raw_config, volumes, ARRAY, .help = "the volumes"),
-	KEY(raw_config, targets, ARRAY, .help = "the targets and their LUNs"),
+	CONFIG_KEY(raw_config, listen, ARRAY,
+		   .help = "portals: addresses to accept iSCSI at, \"ADDRESS:PORT\"; port 0 = any free one"),
+	CONFIG_KEY(raw_config, control, STRING, .help = "path of the control socket"),
+	CONFIG_KEY(raw_config, state_dir, STRING,
+		   .help = "directory of the daemon's own state: identity, lock, journals"),
+	CONFIG_KEY(raw_config, mount, OBJECT, .help = "the FUSE mount; without it there is none"),
+	CONFIG_KEY(raw_config, memory, SIZE, .min = 32 * MIB,
+		   .help = "size of the page arena: all data in flight and cached"),
+	CONFIG_KEY(raw_config, threads, UINT, .max = LOOPS_MAX, .help = "event-loop threads; 0 = one a core"),
+	CONFIG_KEY(raw_config, log_level, ENUM, .choices = level_names, .help = "error, warn, info or debug"),
+	CONFIG_KEY(raw_config, limits, OBJECT, .help = "limits and times of the iSCSI target"),
+	CONFIG_KEY(raw_config, volumes, ARRAY, .help = "the volumes"),
+	CONFIG_KEY(raw_config, targets, ARRAY, .help = "the targets and their LUNs"),
 };
 
 static const struct json_key mount_keys[] = {
-	KEY(config_mount, path, STRING, .required = true,
-	    .help = "where to mount: an empty directory; made when missing"),
-	KEY(config_mount, allow_other, BOOL, .help = "let other users look as well (see fuse(8))"),
+	CONFIG_KEY(config_mount, path, STRING, .required = true,
+		   .help = "where to mount: an empty directory; made when missing"),
+	CONFIG_KEY(config_mount, allow_other, BOOL, .help = "let other users look as well (see fuse(8))"),
 };
 
 static const struct json_key limit_keys[] = {
-	KEY(config_limits, max_connections, UINT, .min = 1, .max = 65536,
-	    .help = "connections in all; more are closed at accept"),
-	KEY(config_limits, login_timeout_ms, UINT, .min = 100, .max = 3600000,
-	    .help = "from accept to the full feature phase"),
-	KEY(config_limits, idle_timeout_ms, UINT, .max = 86400000,
-	    .help = "close connections idle for so long; 0 = never"),
-	KEY(config_limits, nop_interval_ms, UINT, .max = 86400000,
-	    .help = "silence after which an initiator is pinged; 0 = never"),
-	KEY(config_limits, nop_timeout_ms, UINT, .min = 100, .max = 3600000,
-	    .help = "a ping without answer for so long drops the connection"),
-	KEY(config_limits, queue_depth, UINT, .min = 1, .max = 4096, .help = "command window of a session"),
-	KEY(config_limits, max_recv_segment, SIZE, .min = 512, .max = (1 << 24) - 1,
-	    .help = "MaxRecvDataSegmentLength that is declared"),
-	KEY(config_limits, max_burst, SIZE, .min = 512, .max = (1 << 24) - 1,
-	    .help = "MaxBurstLength that is offered at most"),
-	KEY(config_limits, first_burst, SIZE, .min = 512, .max = (1 << 24) - 1,
-	    .help = "FirstBurstLength that is offered at most"),
-	KEY(config_limits, max_outstanding_r2t, UINT, .min = 1, .max = 65535,
-	    .help = "MaxOutstandingR2T that is offered at most"),
+	CONFIG_KEY(config_limits, max_connections, UINT, .min = 1, .max = 65536,
+		   .help = "connections in all; more are closed at accept"),
+	CONFIG_KEY(config_limits, login_timeout_ms, UINT, .min = 100, .max = 3600000,
+		   .help = "from accept to the full feature phase"),
+	CONFIG_KEY(config_limits, idle_timeout_ms, UINT, .max = 86400000,
+		   .help = "close connections idle for so long; 0 = never"),
+	CONFIG_KEY(config_limits, nop_interval_ms, UINT, .max = 86400000,
+		   .help = "silence after which an initiator is pinged; 0 = never"),
+	CONFIG_KEY(config_limits, nop_timeout_ms, UINT, .min = 100, .max = 3600000,
+		   .help = "a ping without answer for so long drops the connection"),
+	CONFIG_KEY(config_limits, queue_depth, UINT, .min = 1, .max = 4096,
+		   .help = "command window of a session"),
+	CONFIG_KEY(config_limits, max_recv_segment, SIZE, .min = 512, .max = (1 << 24) - 1,
+		   .help = "MaxRecvDataSegmentLength that is declared"),
+	CONFIG_KEY(config_limits, max_burst, SIZE, .min = 512, .max = (1 << 24) - 1,
+		   .help = "MaxBurstLength that is offered at most"),
+	CONFIG_KEY(config_limits, first_burst, SIZE, .min = 512, .max = (1 << 24) - 1,
+		   .help = "FirstBurstLength that is offered at most"),
+	CONFIG_KEY(config_limits, max_outstanding_r2t, UINT, .min = 1, .max = 65535,
+		   .help = "MaxOutstandingR2T that is offered at most"),
 };
 
 static const struct json_key volume_keys[] = {
-	KEY(config_volume, name, STRING, .required = true,
-	    .help = "name: lower-case letters, digits, '.', '_', '-'"),
-	KEY(config_volume, store, STRING, .required = true,
-	    .help = "where the data lives: s3://BUCKET/PREFIX?..., dir:/PATH, file:/PATH, block:/dev/X, or mem:, "
-		    "ram:, null: for tests"),
-	KEY(config_volume, size, SIZE, .help = "size; a multiple of block_size"),
-	KEY(config_volume, block_size, UINT, .help = "logical block: 512 or 4096"),
-	KEY(config_volume, chunk_size, SIZE, .min = MIB, .max = 16 * MIB,
-	    .help = "chunk: a power of two, 1M to 16M"),
-	KEY(config_volume, durability, ENUM, .choices = durability_names,
-	    .help = "what a flush waits for: journal (the local disk)"),
-	KEY(config_volume, write_cache, BOOL,
-	    .help = "answer plain writes before they are durable (WCE = 1)"),
-	KEY(config_volume, read_only, BOOL, .help = "refuse writes"),
-	KEY(config_volume, journal_dir, STRING, .help = "directory of the journal, on fast and stable disk"),
-	KEY(config_volume, journal_size, SIZE, .min = 256 * MIB, .help = "disk space of the journal"),
-	KEY(config_volume, commit_window, SIZE,
-	    .help = "changed bytes that start a map commit; 0 = a quarter of the journal"),
-	KEY(config_volume, commit_interval, UINT, .max = 7 * 86400,
-	    .help = "seconds after which a map commit starts anyway"),
-	KEY(config_volume, uuid, STRING,
-	    .help = "identity of file, block, ram and null volumes; made at creation, leave it"),
-};
-
-struct raw_target {
-	char *name;
-	json_t *luns;
-};
-
-static const struct json_key target_keys[] = {
-	KEY(raw_target, name, STRING, .required = true,
-	    .help = "iSCSI name: iqn.YYYY-MM.DOMAIN:NAME, eui. or naa."),
-	KEY(raw_target, luns, ARRAY, .help = "the LUNs of the target"),
-};
-
-static const struct json_key lun_keys[] = {
-	KEY(config_lun, lun, UINT, .required = true, .max = SCSI_LUNS_MAX - 1, .help = "number of the LUN"),
-	KEY(config_lun, volume, STRING, .required = true, .help = "name of the volume it shows"),
-	KEY(config_lun, removable, BOOL, .help = "a medium that initiators can eject and load"),
+	CONFIG_KEY(config_volume, name, STRING, .required = true,
+		   .help = "name: lower-case letters, digits, '.', '_', '-'"),
+	CONFIG_KEY(
+		config_volume, store, STRING, .required = true,
+		.help = "where the data lives: s3://BUCKET/PREFIX?..., dir:/PATH, file:/PATH, block:/dev/X, or mem:, "
+			"ram:, null: for tests"),
+	CONFIG_KEY(config_volume, size, SIZE, .help = "size; a multiple of block_size"),
+	CONFIG_KEY(config_volume, block_size, UINT, .help = "logical block: 512 or 4096"),
+	CONFIG_KEY(config_volume, chunk_size, SIZE, .min = MIB, .max = 16 * MIB,
+		   .help = "chunk: a power of two, 1M to 16M"),
+	CONFIG_KEY(config_volume, durability, ENUM, .choices = durability_names,
+		   .help = "what a flush waits for: journal (the local disk)"),
+	CONFIG_KEY(config_volume, write_cache, BOOL,
+		   .help = "answer plain writes before they are durable (WCE = 1)"),
+	CONFIG_KEY(config_volume, read_only, BOOL, .help = "refuse writes"),
+	CONFIG_KEY(config_volume, journal_dir, STRING,
+		   .help = "directory of the journal, on fast and stable disk"),
+	CONFIG_KEY(config_volume, journal_size, SIZE, .min = 256 * MIB, .help = "disk space of the journal"),
+	CONFIG_KEY(config_volume, commit_window, SIZE,
+		   .help = "changed bytes that start a map commit; 0 = a quarter of the journal"),
+	CONFIG_KEY(config_volume, commit_interval, UINT, .max = 7 * 86400,
+		   .help = "seconds after which a map commit starts anyway"),
+	CONFIG_KEY(config_volume, uuid, STRING,
+		   .help = "identity of file, block, ram and null volumes; made at creation, leave it"),
 };
 
 const struct config_table config_tables[] = {
@@ -130,23 +110,16 @@ const struct config_table config_tables[] = {
 	{"mount", mount_keys, ARRAY_SIZE(mount_keys)},
 	{"limits", limit_keys, ARRAY_SIZE(limit_keys)},
 	{"volumes[]", volume_keys, ARRAY_SIZE(volume_keys)},
-	{"targets[]", target_keys, ARRAY_SIZE(target_keys)},
-	{"targets[].luns[]", lun_keys, ARRAY_SIZE(lun_keys)},
+	{"targets[]", config_target_keys, CONFIG_TARGET_KEYS},
+	{"targets[].luns[]", config_lun_keys, CONFIG_LUN_KEYS},
 };
 const size_t config_ntables = ARRAY_SIZE(config_tables);
 
 /* -- the report -------------------------------------------------------------------------------------------
  */
 
-struct reader {
-	const struct json_doc *doc;
-	struct config *config;
-	struct config_report report;
-	size_t complaints;
-};
-
-static void
-note(struct reader *reader, const struct errinfo *info)
+void
+config_note(struct config_reader *reader, const struct errinfo *info)
 {
 	struct config_report *report = &reader->report;
 	char **texts;
@@ -163,8 +136,8 @@ note(struct reader *reader, const struct errinfo *info)
 		report->n++;
 }
 
-__attribute__((format(printf, 3, 4))) static void
-complain(struct reader *reader, const char *path, const char *fmt, ...)
+void
+config_complain(struct config_reader *reader, const char *path, const char *fmt, ...)
 {
 	struct errinfo info;
 	char text[sizeof(info.text) / 2];
@@ -174,7 +147,7 @@ complain(struct reader *reader, const char *path, const char *fmt, ...)
 	(void)vsnprintf(text, sizeof(text), fmt, ap); /* cut words are better than none */
 	va_end(ap);
 	(void)json_complain(reader->doc, path, &info, "%s", text);
-	note(reader, &info);
+	config_note(reader, &info);
 }
 
 void
@@ -199,14 +172,13 @@ config_free_strings(const struct json_key *keys, size_t n, void *out)
 	}
 }
 
-/* Paths of keys: a cut one is still a hint. */
-__attribute__((format(printf, 2, 3))) static void
-place(char out[PATH_TEXT], const char *fmt, ...)
+void
+config_place(char out[CONFIG_PATH_TEXT], const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	(void)vsnprintf(out, PATH_TEXT, fmt, ap);
+	(void)vsnprintf(out, CONFIG_PATH_TEXT, fmt, ap);
 	va_end(ap);
 }
 
@@ -313,7 +285,7 @@ config_volume_parse(const struct json_doc *doc, json_t *object, const char *path
 	struct config_volume volume;
 	struct errinfo name_info;
 	const char *key, *words;
-	char where[PATH_TEXT];
+	char where[CONFIG_PATH_TEXT];
 	int r;
 
 	volume_defaults(&volume);
@@ -330,7 +302,7 @@ config_volume_parse(const struct json_doc *doc, json_t *object, const char *path
 		/* a complaint about a key that is not there stands at the object */
 		bool there = json_object_get(object, key) != NULL;
 
-		place(where, "%s%s%s", path, there && *path ? "." : "", there ? key : "");
+		config_place(where, "%s%s%s", path, there && *path ? "." : "", there ? key : "");
 		r = there ? json_complain(doc, where, info, "%s", words)
 			  : json_complain(doc, where, info, "%s: %s", key, words);
 		goto fail;
@@ -466,10 +438,10 @@ address_valid(const char *text)
 }
 
 static void
-read_listen(struct reader *reader, json_t *array)
+read_listen(struct config_reader *reader, json_t *array)
 {
 	struct config *config = reader->config;
-	char path[PATH_TEXT];
+	char path[CONFIG_PATH_TEXT];
 	json_t *value;
 	size_t i;
 
@@ -480,32 +452,33 @@ read_listen(struct reader *reader, json_t *array)
 	{
 		const char *text = json_string_value(value);
 
-		place(path, "listen[%zu]", i);
+		config_place(path, "listen[%zu]", i);
 		if (!text || !address_valid(text)) {
-			complain(
+			config_complain(
 				reader, path,
 				"must be an address and a port in numbers, as \"127.0.0.1:3260\" or \"[::1]:3260\"");
 			continue;
 		}
 		for (size_t k = 0; k < config->nlisten; k++)
 			if (!strcmp(config->listen[k], text) && !strstr(text, ":0"))
-				complain(reader, path, "\"%s\" is there twice", text);
+				config_complain(reader, path, "\"%s\" is there twice", text);
 		config->listen[config->nlisten++] = strdup(text);
 	}
 }
 
 static void
-read_limits(struct reader *reader, json_t *object)
+read_limits(struct config_reader *reader, json_t *object)
 {
 	struct config_limits *limits = &reader->config->limits;
 	struct errinfo info;
 
 	if (json_read(reader->doc, object, "limits", limit_keys, ARRAY_SIZE(limit_keys), limits, &info))
-		note(reader, &info);
+		config_note(reader, &info);
 	else if (limits->first_burst > limits->max_burst) /* RFC 7143 13.14 */
-		complain(reader, json_object_get(object, "first_burst") ? "limits.first_burst" : "limits",
-			 "first_burst (%llu) must not be larger than max_burst (%llu)",
-			 (unsigned long long)limits->first_burst, (unsigned long long)limits->max_burst);
+		config_complain(
+			reader, json_object_get(object, "first_burst") ? "limits.first_burst" : "limits",
+			"first_burst (%llu) must not be larger than max_burst (%llu)",
+			(unsigned long long)limits->first_burst, (unsigned long long)limits->max_burst);
 }
 
 static void
@@ -548,8 +521,8 @@ config_iscsi_limits(const struct config_limits *limits, struct iscsi_limits *ret
 /* -- volumes and targets as lists
  * ------------------------------------------------------------------------------ */
 
-static const struct config_volume *
-find_volume(const struct config *config, const char *name)
+const struct config_volume *
+config_find_volume(const struct config *config, const char *name)
 {
 	for (size_t i = 0; i < config->nvolumes; i++)
 		if (!strcmp(config->volumes[i].name, name))
@@ -558,36 +531,36 @@ find_volume(const struct config *config, const char *name)
 }
 
 static void
-check_unique(struct reader *reader, const struct config_volume *volume, const char *path)
+check_unique(struct config_reader *reader, const struct config_volume *volume, const char *path)
 {
 	const struct config *config = reader->config;
-	char where[PATH_TEXT];
+	char where[CONFIG_PATH_TEXT];
 
 	for (size_t i = 0; i < config->nvolumes; i++) {
 		const struct config_volume *other = &config->volumes[i];
 		const char *kind = config_store_kind(volume->store);
 
 		if (!strcmp(other->name, volume->name)) {
-			place(where, "%s.name", path);
-			complain(reader, where, "a volume \"%s\" is there already", volume->name);
+			config_place(where, "%s.name", path);
+			config_complain(reader, where, "a volume \"%s\" is there already", volume->name);
 		}
 		if (!strcmp(kind, "raw") && !strcmp(other->store, volume->store)) {
-			place(where, "%s.store", path);
-			complain(reader, where, "volume \"%s\" has the same file", other->name);
+			config_place(where, "%s.store", path);
+			config_complain(reader, where, "volume \"%s\" has the same file", other->name);
 		}
 		if (volume->uuid && other->uuid && !strcasecmp(volume->uuid, other->uuid)) {
-			place(where, "%s.uuid", path);
-			complain(reader, where, "volume \"%s\" has the same uuid", other->name);
+			config_place(where, "%s.uuid", path);
+			config_complain(reader, where, "volume \"%s\" has the same uuid", other->name);
 		}
 	}
 }
 
 static void
-read_volumes(struct reader *reader, json_t *array)
+read_volumes(struct config_reader *reader, json_t *array)
 {
 	struct config *config = reader->config;
 	struct errinfo info;
-	char path[PATH_TEXT];
+	char path[CONFIG_PATH_TEXT];
 	json_t *object;
 	size_t i;
 
@@ -598,111 +571,13 @@ read_volumes(struct reader *reader, json_t *array)
 	{
 		struct config_volume volume;
 
-		place(path, "volumes[%zu]", i);
+		config_place(path, "volumes[%zu]", i);
 		if (config_volume_parse(reader->doc, object, path, &volume, &info)) {
-			note(reader, &info);
+			config_note(reader, &info);
 			continue;
 		}
 		check_unique(reader, &volume, path);
 		config->volumes[config->nvolumes++] = volume;
-	}
-}
-
-/* Volumes that were broken are not in the list: whoever maps them is not to blame. */
-static bool
-volume_named(const struct reader *reader, const char *name)
-{
-	const json_t *array = json_object_get(reader->doc->root, "volumes");
-	const json_t *object;
-	size_t i;
-
-	json_array_foreach(array, i, object)
-	{
-		const char *other = json_string_value(json_object_get(object, "name"));
-
-		if (other && !strcmp(other, name))
-			return true;
-	}
-	return find_volume(reader->config, name) != NULL;
-}
-
-/* A volume may be a LUN of several targets, but two LUNs of one target are two paths of one disk that look
- * like two disks. */
-static void
-read_lun(struct reader *reader, json_t *object, struct config_target *target, const char *path)
-{
-	struct config_lun lun = {0};
-	struct errinfo info;
-	char where[PATH_TEXT];
-
-	if (json_read(reader->doc, object, path, lun_keys, ARRAY_SIZE(lun_keys), &lun, &info)) {
-		note(reader, &info);
-		free(lun.volume);
-		return;
-	}
-	place(where, "%s.volume", path);
-	if (!volume_named(reader, lun.volume))
-		complain(reader, where, "there is no volume \"%s\" in \"volumes\"", lun.volume);
-	for (size_t i = 0; i < target->nluns; i++) {
-		if (target->luns[i].lun == lun.lun) {
-			place(where, "%s.lun", path);
-			complain(reader, where, "LUN %llu is there already", (unsigned long long)lun.lun);
-		}
-		if (!strcmp(target->luns[i].volume, lun.volume))
-			complain(reader, where, "\"%s\" is LUN %llu of this target already", lun.volume,
-				 (unsigned long long)target->luns[i].lun);
-	}
-	target->luns[target->nluns++] = lun;
-}
-
-static void
-read_target(struct reader *reader, json_t *object, const char *path)
-{
-	struct config *config = reader->config;
-	struct config_target target = {0};
-	struct raw_target raw = {0};
-	struct errinfo info;
-	char where[PATH_TEXT];
-	json_t *lun;
-	size_t i;
-
-	if (json_read(reader->doc, object, path, target_keys, ARRAY_SIZE(target_keys), &raw, &info)) {
-		note(reader, &info);
-		free(raw.name);
-		return;
-	}
-	target.name = raw.name;
-	place(where, "%s.name", path);
-	if (iscsi_name_check(target.name, &info))
-		complain(reader, where, "%s", info.text);
-	for (i = 0; i < config->ntargets; i++)
-		if (!strcasecmp(config->targets[i].name, target.name))
-			complain(reader, where, "a target \"%s\" is there already", target.name);
-	target.luns = calloc(json_array_size(raw.luns) + 1, sizeof(*target.luns));
-	json_array_foreach(raw.luns, i, lun)
-	{
-		place(where, "%s.luns[%zu]", path, i);
-		if (target.luns)
-			read_lun(reader, lun, &target, where);
-	}
-	config->targets[config->ntargets++] = target;
-}
-
-static void
-read_targets(struct reader *reader, json_t *array)
-{
-	struct config *config = reader->config;
-	char path[PATH_TEXT];
-	json_t *object;
-	size_t i;
-
-	config->targets = calloc(json_array_size(array) + 1, sizeof(*config->targets));
-	if (!config->targets)
-		return;
-	json_array_foreach(array, i, object)
-	{
-		place(path, "targets[%zu]", i);
-		read_target(reader, object, path);
 	}
 }
 
@@ -720,10 +595,10 @@ below(const char *path, const char *dir)
 }
 
 static void
-check_absolute(struct reader *reader, const char *key, const char *path)
+check_absolute(struct config_reader *reader, const char *key, const char *path)
 {
 	if (path && *path != '/')
-		complain(reader, key, "must be an absolute path");
+		config_complain(reader, key, "must be an absolute path");
 }
 
 /* The daemon must never wait for itself: nothing of its own may lie below its mount. */
@@ -753,23 +628,23 @@ config_mount_check(const struct config *config, struct errinfo *info)
 }
 
 static void
-check_mount(struct reader *reader)
+check_mount(struct config_reader *reader)
 {
 	struct errinfo info;
 
 	if (config_mount_check(reader->config, &info))
-		complain(reader, "mount.path", "%s", info.text);
+		config_complain(reader, "mount.path", "%s", info.text);
 }
 
 static int
-read_top(struct reader *reader)
+read_top(struct config_reader *reader)
 {
 	struct config *config = reader->config;
 	struct raw_config raw = {.memory = config->memory, .log_level = config->log_level};
 	struct errinfo info;
 
 	if (json_read(reader->doc, reader->doc->root, "", top_keys, ARRAY_SIZE(top_keys), &raw, &info))
-		note(reader, &info);
+		config_note(reader, &info);
 	config->memory = raw.memory;
 	config->threads = raw.threads;
 	config->log_level = raw.log_level;
@@ -783,13 +658,13 @@ read_top(struct reader *reader)
 		read_listen(reader, raw.listen);
 	if (raw.mount && json_read(reader->doc, raw.mount, "mount", mount_keys, ARRAY_SIZE(mount_keys),
 				   &config->mount, &info))
-		note(reader, &info);
+		config_note(reader, &info);
 	if (raw.limits)
 		read_limits(reader, raw.limits);
 	if (raw.volumes)
 		read_volumes(reader, raw.volumes);
 	if (raw.targets)
-		read_targets(reader, raw.targets);
+		config_read_targets(reader, raw.targets);
 	check_mount(reader);
 	return 0;
 }
@@ -799,7 +674,7 @@ config_parse(const struct json_doc *doc, struct config *ret, struct config_repor
 	     struct errinfo *info)
 {
 	struct config config = {.memory = 512 * MIB, .log_level = LOG_LEVEL_INFO};
-	struct reader reader = {.doc = doc, .config = &config};
+	struct config_reader reader = {.doc = doc, .config = &config};
 	int r;
 
 	limit_defaults(&config.limits);
@@ -848,12 +723,8 @@ config_fini(struct config *config)
 	for (size_t i = 0; i < config->nvolumes; i++)
 		config_volume_fini(&config->volumes[i]);
 	free(config->volumes);
-	for (size_t i = 0; i < config->ntargets; i++) {
-		for (size_t k = 0; k < config->targets[i].nluns; k++)
-			free(config->targets[i].luns[k].volume);
-		free(config->targets[i].luns);
-		free(config->targets[i].name);
-	}
+	for (size_t i = 0; i < config->ntargets; i++)
+		config_target_fini(&config->targets[i]);
 	free(config->targets);
 	memset(config, 0, sizeof(*config));
 }

@@ -15,6 +15,8 @@ libdaemon_a_SOURCES = \
 	gateway/client.c gateway/client.h \
 	gateway/commands.c gateway/commands.h \
 	gateway/config.c gateway/config.h \
+	gateway/config_impl.h \
+	gateway/config_target.c \
 	gateway/config_edit.c \
 	gateway/daemon.h \
 	gateway/exitcode.c gateway/exitcode.h \
