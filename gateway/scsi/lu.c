@@ -121,7 +121,7 @@ scsi_lu_itl(struct scsi_task *task)
 		.nexus = task->nexus,
 		.lun = (uint16_t)(task->slot - task->nexus->target->slots),
 		.ua = 1u << UA_POWER_ON,
-		.luns_seen = atomic_load(&task->nexus->target->inventory),
+		.luns_seen = scsi_inventory(task->nexus),
 		.access_seen = atomic_load(&task->nexus->target->access_changes),
 		.linked = true,
 		.next = lu->itls,
@@ -175,7 +175,7 @@ enum scsi_error
 scsi_lu_take_attention(struct scsi_lu *lu, struct scsi_itl *itl)
 {
 	uint64_t size = atomic_load_explicit(&lu->vol->size, memory_order_relaxed);
-	uint64_t inventory = atomic_load_explicit(&itl->nexus->target->inventory, memory_order_acquire);
+	uint64_t inventory = scsi_inventory(itl->nexus);
 	uint64_t accesses = atomic_load_explicit(&itl->nexus->target->access_changes, memory_order_acquire);
 
 	if (size != lu->size_seen) {
@@ -343,6 +343,8 @@ admit(struct scsi_lu *lu, struct scsi_itl *itl, struct scsi_task *task)
 	if (error)
 		return error;
 	error = scsi_lu_state(lu, flags);
+	if (!error && (flags & F_WRITES) && task->read_only)
+		error = SE_WRITE_PROTECTED;
 	if (error == SE_SANITIZING)
 		task->fail = (struct scsi_fail){.code = SE_SANITIZING,
 						.info = scsi_sanitize_progress(lu->sanitize),

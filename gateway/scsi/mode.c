@@ -181,7 +181,8 @@ spc_mode_sense(struct scsi_task *task)
 	const struct scsi_lu *lu = task->lu;
 	bool ten = task->cdb[0] == 0x5a, is_long = ten && (task->cdb[1] & 0x10);
 	unsigned block_len = task->cdb[1] & 0x08 ? 0 : is_long ? 16 : 8;
-	unsigned specific = (lu->vol->read_only || lu->swp ? 0x80u : 0) | 0x10u; /* WP, DPOFUA */
+	bool protect = lu->vol->read_only || lu->swp || task->read_only;
+	unsigned specific = (protect ? 0x80u : 0) | 0x10u; /* WP, DPOFUA */
 	struct datain in;
 	uint8_t len[2];
 

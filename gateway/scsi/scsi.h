@@ -104,6 +104,7 @@ struct scsi_task {
 	uint8_t place, pump;
 	bool aborted;                    /* by task management; on its unit's loop */
 	bool no_answer;                  /* and nobody is to be told */
+	bool read_only;                  /* the nexus may not write here */
 	uint64_t lba, blocks;            /* the range asked for */
 	uint64_t at;                     /* how far a long command has come, bytes from lba on */
 	uint32_t alloc_len;              /* Data-In at most, by the CDB */
@@ -181,6 +182,22 @@ struct loop *scsi_target_home(struct scsi_target *target);
 /** Any thread: the mapped LUNs; volumes with a reference each. */
 struct scsi_lun_info { unsigned lun; struct volume *vol; };
 size_t scsi_target_luns(struct scsi_target *target, struct scsi_lun_info *ret, size_t max);
+
+/* -- what a nexus sees (LUN masking) -- */
+
+#define SCSI_VIEW_NONE 0xffffu
+#define SCSI_VIEW_READ_ONLY 0x8000u
+/** For each LUN number that the initiator may use: the target's LUN that it is, with SCSI_VIEW_READ_ONLY where it may
+ *  not write, or SCSI_VIEW_NONE.  No LUN of the target twice. */
+struct scsi_view {
+	uint16_t lun[SCSI_LUNS_MAX];
+};
+/** Every LUN under its own number: what a new nexus has. */
+void scsi_view_all(struct scsi_view *view);
+void scsi_view_none(struct scsi_view *view);
+/** Any thread, one at a time for a nexus.  Commands in flight end as they began; true when something changed: the initiator sees
+ *  REPORTED LUNS DATA HAS CHANGED then. */
+bool scsi_nexus_set_view(struct scsi_nexus *nexus, const struct scsi_view *view);
 
 /* -- asymmetric access: the target port groups are the portal groups -- */
 

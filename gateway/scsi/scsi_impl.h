@@ -100,7 +100,7 @@ struct scsi_itl {
 	struct scsi_nexus *nexus;
 	struct scsi_itl *next, *prev; /* in lu->itls while linked */
 	uint64_t aborted_epoch;       /* ABORT TASK SET reached this far */
-	uint64_t luns_seen;           /* target->inventory when 3F/0E was last reported */
+	uint64_t luns_seen;           /* scsi_inventory() when 3F/0E was last reported */
 	uint64_t access_seen;         /* target->access_changes when 2A/06 was last reported */
 	uint32_t ua;                  /* bits by enum scsi_ua */
 	uint16_t lun;
@@ -225,8 +225,10 @@ struct scsi_nexus {
 	_Atomic uint32_t refs;         /* its owner's, and one for each linked itl */
 	_Atomic unsigned functions; /* task management on its way, and 1 until the loss has visited every unit */
 	struct scsi_group *group;
-	_Atomic uint64_t luns_reported; /* inventory that REPORT LUNS has told */
+	_Atomic uint64_t luns_reported; /* scsi_inventory() that REPORT LUNS has told */
 	_Atomic uint64_t access_told;   /* of target->access_changes: it made them itself */
+	_Atomic uint16_t view[SCSI_LUNS_MAX]; /* as struct scsi_view */
+	_Atomic uint64_t view_changes;
 	struct scsi_itl itls[SCSI_LUNS_MAX];
 	/* nexus_free */
 	struct scsi_tmf_req loss;
@@ -235,6 +237,18 @@ struct scsi_nexus {
 };
 
 void scsi_nexus_unref(struct scsi_nexus *nexus);
+/** The slot behind a LUN of this nexus, NULL when it sees none; is it read only for it? */
+struct scsi_slot *scsi_nexus_slot(const struct scsi_nexus *nexus, int lun, bool *ret_read_only);
+/** Does it see this slot under any number? */
+bool scsi_nexus_sees(const struct scsi_nexus *nexus, const struct scsi_slot *slot, bool *ret_read_only);
+
+/** Grows with every change of what this nexus would be told by REPORT LUNS. */
+static inline uint64_t
+scsi_inventory(const struct scsi_nexus *nexus)
+{
+	return atomic_load_explicit(&nexus->target->inventory, memory_order_acquire) +
+	       atomic_load_explicit(&nexus->view_changes, memory_order_acquire);
+}
 
 /** The group, made when it is new; NULL: there are too many. */
 struct scsi_group *scsi_group_get(struct scsi_target *target, uint16_t tpgt);

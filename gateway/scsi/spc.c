@@ -43,11 +43,11 @@ spc_request_sense(struct scsi_task *task)
 enum scsi_step
 spc_report_luns(struct scsi_task *task)
 {
-	struct scsi_target *target = task->nexus->target;
-	uint64_t inventory = atomic_load(&target->inventory);
+	uint64_t inventory = scsi_inventory(task->nexus);
 	unsigned select = task->cdb[2], n = 0;
 	uint8_t header[8] = {0}, lun[8];
 	struct datain in;
+	bool read_only;
 
 	if (select > 2)
 		return task_fail_cdb(task, 2);
@@ -55,7 +55,9 @@ spc_report_luns(struct scsi_task *task)
 	datain_put(&in, header, sizeof(header));
 	/* there are no well known units: 01h selects nothing */
 	for (unsigned i = 0; i < SCSI_LUNS_MAX && select != 1; i++) {
-		if (!atomic_load(&target->slots[i].lu))
+		struct scsi_slot *slot = scsi_nexus_slot(task->nexus, (int)i, &read_only);
+
+		if (!slot || !atomic_load(&slot->lu))
 			continue;
 		scsi_lun_encode(i, lun);
 		datain_put(&in, lun, sizeof(lun));

@@ -179,7 +179,7 @@ task_init(struct scsi_task *task)
 	task->held = task->slots = 0;
 	task->place = PLACE_STARTED;
 	task->pump = PUMP_IDLE;
-	task->aborted = task->no_answer = false;
+	task->aborted = task->no_answer = task->read_only = false;
 	task->lba = task->blocks = task->at = 0;
 	task->alloc_len = 0;
 	task->state = 0;
@@ -270,10 +270,9 @@ scsi_task_start(struct scsi_task *task)
 	int rc;
 
 	task_init(task);
-	if (lun >= 0) {
-		task->slot = &task->nexus->target->slots[lun];
+	task->slot = scsi_nexus_slot(task->nexus, lun, &task->read_only);
+	if (task->slot)
 		lu = scsi_slot_acquire(task->slot);
-	}
 	if (!lu)
 		return start_off(task);
 	rc = start_on(task, lu);
@@ -331,6 +330,7 @@ run_off(struct scsi_task *task)
 void
 scsi_task_run(struct scsi_task *task)
 {
+	struct scsi_slot *seen;
 	struct scsi_lu *lu;
 
 	assert(task->loop == loop_current());
@@ -338,7 +338,9 @@ scsi_task_run(struct scsi_task *task)
 		run_off(task);
 		return;
 	}
-	lu = scsi_slot_acquire(task->slot);
+	/* data was waited for meanwhile */
+	seen = scsi_nexus_slot(task->nexus, scsi_lun_decode(task->lun), &task->read_only);
+	lu = seen == task->slot ? scsi_slot_acquire(task->slot) : NULL;
 	if (!lu || lu->id != task->lu_id) {
 		if (lu)
 			scsi_slot_release(task->slot);

@@ -227,6 +227,18 @@ last_lun(const struct scsi_tmf_req *req)
 	return is_target_wide(req->function) ? SCSI_LUNS_MAX : req->first_lun + 1;
 }
 
+/* The slot of at_lun, which counts LUNs of the target, not of the nexus.  Where all are meant: a reset is for those that the nexus sees,
+ * its loss for whatever it may have seen before. */
+static bool
+visited(struct scsi_tmf_req *req)
+{
+	bool read_only;
+
+	req->slot = &req->nexus->target->slots[req->at_lun];
+	return !is_target_wide(req->function) || req->function == SCSI_TMF_NEXUS_LOSS ||
+	       scsi_nexus_sees(req->nexus, req->slot, &read_only);
+}
+
 /* The next unit of this pass is in req->lu with its slot held; false: there is none left. */
 static bool
 next_unit(struct scsi_tmf_req *req)
@@ -238,7 +250,8 @@ next_unit(struct scsi_tmf_req *req)
 			req->pass = PASS_WAIT;
 			req->at_lun = req->first_lun;
 		}
-		req->slot = &req->nexus->target->slots[req->at_lun];
+		if (!visited(req))
+			continue;
 		req->lu = scsi_slot_acquire(req->slot);
 		if (req->lu)
 			return true;
@@ -264,6 +277,7 @@ void
 scsi_tmf_submit(struct scsi_tmf_req *req)
 {
 	int lun = 0;
+	bool read_only;
 
 	req->loop = loop_current();
 	req->result = SCSI_TMF_COMPLETE;
@@ -276,12 +290,13 @@ scsi_tmf_submit(struct scsi_tmf_req *req)
 	}
 	if (!is_target_wide(req->function)) {
 		lun = scsi_lun_decode(req->lun);
-		if (lun < 0 || !atomic_load(&req->nexus->target->slots[lun].lu)) {
+		req->slot = scsi_nexus_slot(req->nexus, lun, &read_only);
+		if (!req->slot || !atomic_load(&req->slot->lu)) {
 			req->result = SCSI_TMF_NO_LUN;
 			req->done(req);
 			return;
 		}
-		req->first_lun = (unsigned)lun;
+		req->first_lun = (unsigned)(req->slot - req->nexus->target->slots);
 	}
 	if (req->function != SCSI_TMF_NEXUS_LOSS)
 		atomic_fetch_add(&req->nexus->functions, 1);

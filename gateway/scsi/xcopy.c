@@ -38,6 +38,7 @@ struct cscd {
 	struct scsi_slot *slot;
 	struct scsi_lu *lu; /* NULL: not reachable */
 	bool reads, writes;
+	bool read_only; /* for this nexus */
 };
 
 struct xcopy {
@@ -88,7 +89,9 @@ find_unit(const struct scsi_task *task, const uint8_t *descriptor, struct cscd *
 	struct scsi_slot *slots = task->nexus->target->slots;
 
 	for (unsigned i = 0; i < SCSI_LUNS_MAX; i++) {
-		struct scsi_lu *lu = scsi_slot_acquire(&slots[i]);
+		struct scsi_lu *lu = scsi_nexus_sees(task->nexus, &slots[i], &cscd->read_only)
+					     ? scsi_slot_acquire(&slots[i])
+					     : NULL;
 
 		if (!lu)
 			continue;
@@ -300,6 +303,8 @@ check_there(struct loop_msg *msg)
 		copy->refused = SE_CONFLICT;
 	else
 		copy->refused = scsi_lu_state(cscd->lu, as.flags);
+	if (!copy->refused && cscd->writes && cscd->read_only)
+		copy->refused = SE_WRITE_PROTECTED;
 	copy->msg.fn = msg_back;
 	loop_post(copy->task->lu->home, &copy->msg);
 }
