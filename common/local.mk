@@ -11,6 +11,7 @@ libcommon_a_SOURCES = \
 	common/log.c common/log.h \
 	common/loop.c common/loop.h \
 	common/registry.c common/registry.h \
+	common/secret.c common/secret.h \
 	common/stats.c common/stats.h \
 	common/util.c common/util.h \
 	common/vfs.c common/vfs.h \
