@@ -105,7 +105,7 @@ struct conn {
 	bool wait_lost;              /* under server->lock: another one took the place */
 	struct loop_timer timer;
 	enum close_reason reason; /* once it closes, or of CONN_DRAIN */
-	char detail[96];          /* for the log line */
+	char detail[224];         /* for the log line */
 	char peer[ADDRESS_MAX], local[ADDRESS_MAX];
 	uint64_t since_ms;
 	int64_t since_unix;

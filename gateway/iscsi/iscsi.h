@@ -17,8 +17,10 @@
 #include "common/loop.h"
 #include "gateway/scsi/scsi.h"
 
+struct iscsi_access;
 struct iscsi_server;
 struct iscsi_target;
+struct secret;
 
 /** Limits and times; iscsi_limits_default() fills in sensible ones. */
 struct iscsi_limits {
@@ -51,6 +53,44 @@ int iscsi_target_add(struct iscsi_server *server, const char *name, struct scsi_
 		     struct iscsi_target **ret, struct errinfo *info);
 /** Ends its sessions (Async logout request, then closed), then removes it. */
 int iscsi_target_remove(struct iscsi_server *server, const char *name);
+
+/* -- access -- */
+
+/** A CHAP account. */
+struct iscsi_account {
+	const char *user;
+	struct secret *secret;
+};
+
+/** A row of a list of initiators. */
+struct iscsi_initiator {
+	const char *name;    /* an initiator's name; with '*' at its end, all that begin so */
+	const char *network; /* "10.0.0.0/8", "2001:db8::1"; NULL: from anywhere */
+	const char *user;    /* the account that it has to use; NULL: any of the list */
+	const struct scsi_view *view; /* what it sees; NULL: every LUN */
+};
+
+struct iscsi_access_spec {
+	bool chap;             /* initiators have to authenticate; with no account nobody can */
+	const struct iscsi_account *accounts;
+	size_t naccounts;
+	const struct iscsi_account *mutual; /* what the target proves itself with; NULL: it cannot */
+	unsigned algorithms;   /* 1 << number of CHAP_A; 0 = all there are */
+	bool listed;           /* only initiators of the list; with none nobody */
+	const struct iscsi_initiator *initiators;
+	size_t ninitiators;
+};
+
+/** Takes references and copies.  Words on what cannot be. */
+int iscsi_access_new(const struct iscsi_access_spec *spec, struct iscsi_access **ret, struct errinfo *info);
+void iscsi_access_unref(struct iscsi_access *access);
+int iscsi_initiator_check(const char *name, const char *network, struct errinfo *info);
+
+/** From now on; the reference is taken over, NULL = everybody.  Sessions that would not be let in any more are ended, views
+ *  of the others change.  -ENOENT. */
+int iscsi_target_set_access(struct iscsi_server *server, const char *name, struct iscsi_access *access);
+/** For discovery sessions that begin from now on; access->listed does not count. */
+void iscsi_discovery_set_access(struct iscsi_server *server, struct iscsi_access *access);
 
 /** The sessions as JSON array of objects {id, target, initiator, alias, isid, tsih, connections: [{cid, address, portal,
  *  since, params: {...}, counters}] }; target NULL = all.  From any non-loop thread. */

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 libgateway_a_SOURCES += \
+	gateway/iscsi/access.c gateway/iscsi/access.h \
+	gateway/iscsi/access_live.c \
 	gateway/iscsi/async.c \
+	gateway/iscsi/chap.c gateway/iscsi/chap.h \
 	gateway/iscsi/command.c gateway/iscsi/command.h \
 	gateway/iscsi/conn.c gateway/iscsi/conn.h \
 	gateway/iscsi/data_in.c \

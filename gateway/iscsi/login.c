@@ -3,7 +3,7 @@
  * States (the stage of the connection) and transitions, RFC 7143 6.3:
  *
  *   SECURITY     T, NSG 1  -> OPERATIONAL      when authenticated, or nobody asked for it
- *                T, NSG 3  -> FULL
+ *                T, NSG 3  -> FULL             the same
  *   OPERATIONAL  T, NSG 3  -> FULL
  *
  * The first request chooses SECURITY or OPERATIONAL.  A request with C gathers
@@ -13,7 +13,8 @@
  * the end of the connection.
  *
  * Invariants: stage only grows; ISID, TSIH, CID, ITT and CmdSN are those of the
- * first request; no operational key is believed before the names are.
+ * first request; no operational key is believed before the names are; the stage grows beyond SECURITY, or
+ * begins there, only when must_prove() is false.
  */
 #include "gateway/iscsi/login.h"
 
@@ -31,6 +32,7 @@ struct auth_method {
 
 static const struct auth_method auth_methods[] = {
 	{"None", NULL},
+	{"CHAP", chap_step},
 };
 
 int
@@ -68,6 +70,16 @@ login_fini(struct login *login)
 {
 	textbuf_fini(&login->in);
 	textbuf_fini(&login->out);
+	iscsi_access_unref(login->access);
+	login->access = NULL;
+	login->entry = NULL;
+}
+
+/* Does the login depend on an authentication that is not there yet? */
+static bool
+must_prove(const struct login *login)
+{
+	return login->access && login->access->chap && !login->authenticated;
 }
 
 static int
@@ -181,6 +193,10 @@ check_names(struct login *login)
 		if (rc < 0)
 			return rc;
 		keys_addf(&login->out, "TargetPortalGroupTag", "%d", LOGIN_PORTAL_GROUP);
+	} else if (login->ops->find_discovery) {
+		rc = login->ops->find_discovery(login->arg, login);
+		if (rc < 0)
+			return rc;
 	}
 	if (login->tsih) {
 		rc = login->ops->find_session(login->arg, login);
@@ -192,32 +208,72 @@ check_names(struct login *login)
 	return 0;
 }
 
+/* 12: the first of his list that will do: None where nothing is to be proved, otherwise anything else. */
 static int
-authenticate(struct login *login, const struct keys *keys)
+choose_method(struct login *login, const char *offer)
 {
-	const char *offer = keys_find(keys, "AuthMethod");
+	bool wanted = login->access && login->access->chap;
 	char word[KEYS_NAME_MAX + 1];
 	unsigned n = 0;
 
-	if (login->stage != ISCSI_STAGE_SECURITY || !offer)
-		return 0;
 	for (const char *at = offer; at; at = strchr(at, ','), at = at ? at + 1 : NULL, n++) {
 		if (!keys_list_at(offer, n, word, sizeof(word)))
 			continue;
 		for (size_t i = 0; i < ARRAY_SIZE(auth_methods); i++) {
-			if (strcmp(auth_methods[i].name, word) != 0)
+			const struct auth_method *method = &auth_methods[i];
+
+			if (strcmp(method->name, word) != 0 || wanted != (method->step != NULL))
 				continue;
 			keys_add(&login->out, "AuthMethod", word);
-			login->authenticated = !auth_methods[i].step;
+			login->method = method;
+			login->authenticated = !method->step;
 			return 0;
 		}
 	}
-	/* 12: no method in common */
+	login->why = wanted ? "CHAP is wanted, and is not offered"
+			    : "None is not offered, and there is no account";
 	return -EACCES;
 }
 
+/* The keys of a method are its own: nobody else is to answer them. */
+static void
+drop_method_keys(struct keys *keys)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < keys->n; i++)
+		if (strncmp(keys->pair[i].key, "CHAP_", 5) != 0)
+			keys->pair[kept++] = keys->pair[i];
+	keys->n = kept;
+}
+
 static int
-read_text(struct login *login)
+authenticate(struct login *login, struct keys *keys)
+{
+	const char *offer = keys_find(keys, "AuthMethod");
+	int rc = 0;
+
+	if (login->stage != ISCSI_STAGE_SECURITY) {
+		if (must_prove(login))
+			login->why = "CHAP is wanted, and its stage was left out";
+		return must_prove(login) ? -EACCES : 0;
+	}
+	if (offer && login->method)
+		return LG_EPROTO;
+	if (offer)
+		return choose_method(login, offer);
+	if (!login->method || !login->method->step)
+		return 0;
+	if (!login->authenticated)
+		rc = login->method->step(login, keys);
+	if (rc == 1)
+		login->authenticated = true;
+	drop_method_keys(keys);
+	return min_of(rc, 0);
+}
+
+static int
+read_text(struct login *login, const uint8_t *bhs)
 {
 	struct keys keys;
 	int rc = keys_parse(login->in.data, login->in.len, &keys);
@@ -235,6 +291,10 @@ read_text(struct login *login)
 	rc = authenticate(login, &keys);
 	if (rc < 0)
 		return rc;
+	if (bhs[1] & ISCSI_LOGIN_TRANSIT && must_prove(login) && !login->method) {
+		login->why = "CHAP is wanted, and no method was asked for";
+		return -EACCES;
+	}
 	rc = params_offer_all(&login->params,
 			      login->stage == ISCSI_STAGE_SECURITY ? PARAM_PHASE_SECURITY
 								   : PARAM_PHASE_OPERATIONAL,
@@ -263,7 +323,8 @@ answer(struct login *login, const uint8_t *bhs, struct login_reply *ret)
 		return;
 	}
 	ret->text_len = (uint32_t)login->out.len;
-	if (!(bhs[1] & ISCSI_LOGIN_TRANSIT))
+	/* 6.3: who asks for the next stage too early is not refused, but stays */
+	if (!(bhs[1] & ISCSI_LOGIN_TRANSIT) || must_prove(login))
 		return;
 	ret->flags |= (uint8_t)(ISCSI_LOGIN_TRANSIT | nsg);
 	login->stage = (enum iscsi_stage)nsg;
@@ -291,7 +352,7 @@ request(struct login *login, const uint8_t *bhs, const void *text, uint32_t len,
 		ret->flags = (uint8_t)(login->stage << 2);
 		return 0;
 	}
-	rc = read_text(login);
+	rc = read_text(login, bhs);
 	textbuf_reset(&login->in);
 	if (rc < 0)
 		return rc;

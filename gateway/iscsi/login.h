@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "gateway/iscsi/access.h"
+#include "gateway/iscsi/chap.h"
 #include "gateway/iscsi/keys.h"
 #include "gateway/iscsi/params.h"
 #include "gateway/iscsi/pdu.h"
@@ -23,12 +25,15 @@
 #define LOGIN_REQUESTS_MAX 64
 #define LOGIN_PORTAL_GROUP 1
 
+struct auth_method;
 struct login;
 
 struct login_ops {
 	/** May this initiator log in to the target of this (normalised) name? 0, -ENOENT, -EPERM,
-	 * LG_ESTOPPING. */
-	int (*find_target)(void *arg, const struct login *login);
+	 * LG_ESTOPPING.  Sets access (a reference), entry and, when it refuses, why. */
+	int (*find_target)(void *arg, struct login *login);
+	/** The same for discovery; NULL: anybody. */
+	int (*find_discovery)(void *arg, struct login *login);
 	/** TSIH is not 0: the session that the connection wants to join or take over. 0, -ESRCH, -EUSERS;
 	 * fills in the session-wide part of params. */
 	int (*find_session)(void *arg, struct login *login);
@@ -54,7 +59,15 @@ struct login {
 	char alias[LOGIN_ALIAS_MAX + 1];
 	char target[ISCSI_NAME_MAX + 1];
 
+	/* authentication */
+	struct iscsi_access *access;      /* a reference; NULL: there are no rules */
+	const struct access_entry *entry; /* of access */
+	const struct auth_method *method; /* chosen */
+	struct chap chap;
 	bool authenticated;
+	char user[CHAP_NAME_MAX + 1]; /* the account that it logged in with, or "" */
+	const char *why;              /* it failed: words for our log, not for the initiator */
+
 	bool declared; /* our MaxRecvDataSegmentLength is said */
 	unsigned requests;
 	struct textbuf in, out;

@@ -11,15 +11,17 @@
 #include "gateway/iscsi/conn.h"
 
 static int
-find_target(void *arg, const struct login *login)
+find_target(void *arg, struct login *login)
 {
 	struct conn *conn = arg;
+	int rc = target_find(conn->server, login->target, &conn->target);
 
-	return target_find(conn->server, login->target, &conn->target);
+	return rc < 0 ? rc : access_for_target(conn, login);
 }
 
 static const struct login_ops login_ops = {
 	.find_target = find_target,
+	.find_discovery = access_for_discovery,
 	.find_session = session_find_for_login,
 };
 
@@ -107,8 +109,9 @@ refuse(struct conn *conn, const uint8_t bhs[ISCSI_BHS_LEN], uint16_t status)
 	if (!cmd)
 		return;
 	counter_add(&conn->shard->stats.login_failures, 1);
-	(void)snprintf(conn->detail, sizeof(conn->detail), "%s (0x%04x)%s%.48s", login_status_text(status),
-		       status, *login->target ? ", " : "", login->target);
+	(void)snprintf(conn->detail, sizeof(conn->detail), "%s (0x%04x)%s%.80s%s%s",
+		       login_status_text(status), status, *login->target ? ", " : "", login->target,
+		       login->why ? ": " : "", login->why ? login->why : "");
 	tx_queue(conn, cmd, login_fill);
 	conn_drain(conn, CLOSE_LOGIN_FAILED);
 }

@@ -152,6 +152,7 @@ iscsi_server_free(struct iscsi_server *server)
 		server->targets = target->next;
 		target_unref(server, target);
 	}
+	iscsi_access_unref(server->discovery);
 	assert(!server->sessions);
 	pthread_cond_destroy(&server->changed);
 	pthread_mutex_destroy(&server->lock);

@@ -65,6 +65,7 @@ struct shard {
 struct iscsi_target {
 	char name[ISCSI_NAME_MAX + 1];
 	struct scsi_target *scsi;
+	struct iscsi_access *access; /* a reference, under the lock; NULL: no rules */
 	struct iscsi_target *next;
 	unsigned refs; /* the table's, and one for each connection that found it */
 	bool removed;
@@ -88,6 +89,7 @@ struct iscsi_server {
 	pthread_cond_t changed; /* a connection is gone */
 	struct portal *portals;
 	struct iscsi_target *targets;
+	struct iscsi_access *discovery; /* as of a target */
 	struct session *sessions;
 	uint16_t last_tsih;
 };
@@ -102,6 +104,15 @@ bool server_await(struct iscsi_server *server, const unsigned *value, unsigned m
 /** With a reference; -ENOENT, LG_ESTOPPING. */
 int target_find(struct iscsi_server *server, const char *name, struct iscsi_target **ret);
 void target_unref(struct iscsi_server *server, struct iscsi_target *target);
+
+/* -- access_live.c -- */
+/** login_ops.find_target for the target that the connection has found, and find_discovery. */
+int access_for_target(struct conn *conn, struct login *login);
+int access_for_discovery(void *arg, struct login *login);
+/** What the session sees, or -EPERM: the rules changed since the login.  After its nexus is made, before its first command. */
+int access_admit(struct conn *conn);
+/** Under the lock: may an initiator that came from peer know of the target? */
+bool access_shows(const struct iscsi_target *target, const char *initiator, const char *peer);
 
 /* -- portal.c -- */
 void portals_free(struct iscsi_server *server);

@@ -251,6 +251,7 @@ session_new(struct conn *conn)
 	session->conn = conn;
 	memcpy(session->initiator, login->initiator, sizeof(session->initiator));
 	memcpy(session->alias, login->alias, sizeof(session->alias));
+	memcpy(session->user, login->user, sizeof(session->user));
 	memcpy(session->isid, login->isid, sizeof(session->isid));
 	session->cid = login->cid;
 	session->params = login->params;
@@ -314,6 +315,8 @@ session_admit(struct conn *conn)
 	if (conn->target) {
 		rc = scsi_nexus_new(conn->target->scsi, session->initiator, session->isid, LOGIN_PORTAL_GROUP,
 				    &session->nexus);
+		if (rc == 0)
+			rc = access_admit(conn);
 		if (rc < 0) {
 			conn_login_failed(conn, rc);
 			return;

@@ -20,6 +20,7 @@ struct session {
 	struct conn *conn;
 	char initiator[ISCSI_NAME_MAX + 1];
 	char alias[LOGIN_ALIAS_MAX + 1];
+	char user[CHAP_NAME_MAX + 1]; /* CHAP account, or "" */
 	uint8_t isid[6];
 	uint16_t tsih, cid;
 	struct params params;

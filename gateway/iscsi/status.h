@@ -38,6 +38,7 @@ void iscsi_condition_sense(enum iscsi_condition condition, uint8_t sense[ISCSI_C
 	CLOSE(REINSTATED, "reinstated", false, "the initiator logged in anew")                               \
 	CLOSE(STOPPING, "stopping", false, "lungate stops")                                                  \
 	CLOSE(TARGET_REMOVED, "target_removed", false, "the target was removed")                             \
+	CLOSE(ACCESS, "access_withdrawn", false, "its access was taken away")                              \
 	CLOSE(TARGET_RESET, "target_reset", false, "target cold reset")                                      \
 	CLOSE(IDLE, "idle", false, "idle for too long")                                                      \
 	CLOSE(SOCKET, "socket_error", true, "the socket failed")                                             \

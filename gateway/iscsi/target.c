@@ -102,8 +102,10 @@ target_unref(struct iscsi_server *server, struct iscsi_target *target)
 	last = --target->refs == 0;
 	pthread_cond_broadcast(&server->changed);
 	pthread_mutex_unlock(&server->lock);
-	if (last)
-		free(target);
+	if (!last)
+		return;
+	iscsi_access_unref(target->access);
+	free(target);
 }
 
 int

@@ -116,7 +116,7 @@ send_targets(struct conn *conn, const char *value)
 		return;
 	pthread_mutex_lock(&server->lock);
 	for (const struct iscsi_target *t = server->targets; t; t = t->next) {
-		if (own && t != own)
+		if (own ? t != own : !access_shows(t, conn->session->initiator, conn->peer))
 			continue;
 		if (all || !*value || !strcmp(t->name, name))
 			add_target(conn, t);

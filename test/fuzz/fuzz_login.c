@@ -23,7 +23,7 @@
 static bool no_session;
 
 static int
-find_target(void *arg, const struct login *login)
+find_target(void *arg, struct login *login)
 {
 	(void)arg;
 	assert(*login->target && *login->initiator);

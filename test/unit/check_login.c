@@ -27,7 +27,7 @@ static uint8_t bhs[ISCSI_BHS_LEN];
 static int session_rc;
 
 static int
-find_target(void *arg, const struct login *l)
+find_target(void *arg, struct login *l)
 {
 	(void)arg;
 	if (!strcmp(l->target, "iqn.2024-01.org.lungate:stopping"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-ISCSI_TESTS = test/unit/check_pdu test/unit/check_keys test/unit/check_params test/unit/check_login
+ISCSI_TESTS = test/unit/check_pdu test/unit/check_keys test/unit/check_params test/unit/check_login test/unit/check_chap
 check_PROGRAMS += $(ISCSI_TESTS)
 TESTS += $(ISCSI_TESTS)
 ISCSI_TEST_LIBS = libgateway.a $(COMMON_LIBS) $(CHECK_LIBS)
@@ -15,6 +15,9 @@ test_unit_check_params_LDADD = $(ISCSI_TEST_LIBS)
 test_unit_check_login_SOURCES = test/unit/check_login.c
 test_unit_check_login_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_login_LDADD = $(ISCSI_TEST_LIBS)
+test_unit_check_chap_SOURCES = test/unit/check_chap.c
+test_unit_check_chap_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_chap_LDADD = $(ISCSI_TEST_LIBS)
 check_PROGRAMS += test/unit/check_iscsi_server
 TESTS += test/unit/check_iscsi_server
 ISCSI_RIG = test/lib/iscsirig.c test/lib/iscsirig.h test/lib/rawiscsi.c test/lib/rawiscsi.h test/lib/scsirig.c \
@@ -32,3 +35,8 @@ TESTS += test/unit/check_iscsi_io
 test_unit_check_iscsi_io_SOURCES = test/unit/check_iscsi_io.c $(ISCSI_RIG)
 test_unit_check_iscsi_io_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_iscsi_io_LDADD = $(ISCSI_TEST_LIBS)
+check_PROGRAMS += test/unit/check_iscsi_access
+TESTS += test/unit/check_iscsi_access
+test_unit_check_iscsi_access_SOURCES = test/unit/check_iscsi_access.c $(ISCSI_RIG)
+test_unit_check_iscsi_access_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_iscsi_access_LDADD = $(ISCSI_TEST_LIBS)
