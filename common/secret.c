@@ -110,6 +110,7 @@ static int
 read_all(int fd, const char *path, struct secret *secret, struct errinfo *info)
 {
 	uint8_t more;
+	size_t len;
 	ssize_t n;
 
 	while (secret->len < SECRET_MAX) {
@@ -124,10 +125,13 @@ read_all(int fd, const char *path, struct secret *secret, struct errinfo *info)
 	}
 	if (secret->len == SECRET_MAX && read(fd, &more, 1) != 0)
 		return err_set(info, -EFBIG, "%s is longer than a secret may be", path);
-	if (secret->len && secret->bytes[secret->len - 1] == '\n')
-		secret->bytes[--secret->len] = 0;
-	if (secret->len && secret->bytes[secret->len - 1] == '\r')
-		secret->bytes[--secret->len] = 0;
+	len = secret->len;
+	if (len && secret->bytes[len - 1] == '\n')
+		len--;
+	if (len && secret->bytes[len - 1] == '\r')
+		len--;
+	memset(secret->bytes + len, 0, secret->len - len);
+	secret->len = len;
 	return 0;
 }
 
