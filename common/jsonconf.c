@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/secret.h"
 #include "common/util.h"
 
 #define FILE_MAX (16u << 20)
@@ -181,6 +182,11 @@ json_doc_parse(const char *name, const char *text, size_t len, struct json_doc *
 	doc.text[len] = '\0';
 	doc.root = json_loadb(doc.text, len, JSON_REJECT_DUPLICATES, &error);
 	if (!doc.root) {
+		char *near = strstr(error.text, " near ");
+
+		/* the words that follow are the file's: they may be a secret */
+		if (near && strstr(doc.text, "\"secret\""))
+			*near = 0;
 		(void)err_set(info, LG_ECONFIG, "%s:%d:%d: %s", name, max_of(error.line, 1),
 			      max_of(error.column, 1), error.text);
 		json_doc_fini(&doc);
@@ -233,6 +239,8 @@ json_doc_load(const char *path, struct json_doc *ret, struct errinfo *info)
 		(void)err_set(info, rc, "%s: %s", path, err_text(rc));
 	else
 		rc = json_doc_parse(path, text, len, ret, info);
+	if (text)
+		secret_wipe(text, len);
 	free(text);
 	return rc;
 }
@@ -242,6 +250,9 @@ json_doc_fini(struct json_doc *doc)
 {
 	json_decref(doc->root);
 	free(doc->name);
+	/* it may have held secrets */
+	if (doc->text)
+		secret_wipe(doc->text, doc->len);
 	free(doc->text);
 	memset(doc, 0, sizeof(*doc));
 }

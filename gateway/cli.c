@@ -214,82 +214,79 @@ parse_option(struct cli *cli, int argc, char *const *argv, int *idx, struct erri
 	return take_option(cli, option, value, info);
 }
 
-/* "volume" when name is "volume create". */
+/* "target acl" of "target acl add" are two words. */
 static size_t
-group_len(const char *name)
+words_len(const char *name, unsigned words)
 {
-	const char *space = strchr(name, ' ');
+	const char *at = name;
 
-	return space ? (size_t)(space - name) : 0;
+	for (;;) {
+		at += strcspn(at, " ");
+		if (--words == 0 || !*at)
+			return (size_t)(at - name);
+		at++;
+	}
 }
 
 static bool
-is_group(const struct cli_command *commands, size_t n, const char *word)
+is_group(const struct cli_command *commands, size_t n, const char *words)
 {
+	size_t len = strlen(words);
+
 	for (size_t i = 0; i < n; i++)
-		if (group_len(commands[i].name) == strlen(word) &&
-		    !memcmp(commands[i].name, word, strlen(word)))
+		if (!strncmp(commands[i].name, words, len) && commands[i].name[len] == ' ')
 			return true;
 	return false;
 }
 
 static int
-unknown_command(const struct cli_command *commands, size_t n, const char *word, struct errinfo *info)
+unknown_command(const struct cli_command *commands, size_t n, const char *text, unsigned count,
+		struct errinfo *info)
 {
 	char words[COMMANDS_MAX][WORD_MAX];
 	const char *known[COMMANDS_MAX], *near;
-	bool two = strchr(word, ' ') != NULL;
 
-	/* one word is compared with first words, two with whole names */
+	/* as many words are compared as there are */
 	n = min_of(n, (size_t)COMMANDS_MAX);
 	for (size_t i = 0; i < n; i++) {
-		size_t len = two ? 0 : group_len(commands[i].name);
-
-		(void)snprintf(words[i], WORD_MAX, "%.*s", len ? (int)len : WORD_MAX, commands[i].name);
+		(void)snprintf(words[i], WORD_MAX, "%.*s", (int)words_len(commands[i].name, count),
+			       commands[i].name);
 		known[i] = words[i];
 	}
-	near = cli_nearest(word, known, n, sizeof(known[0]));
+	near = cli_nearest(text, known, n, sizeof(known[0]));
 	if (near)
-		return err_set(info, -EINVAL, "unknown command '%s'; did you mean '%s'?", word, near);
-	return err_set(info, -EINVAL, "unknown command '%s'; 'lungate --help' lists them", word);
+		return err_set(info, -EINVAL, "unknown command '%s'; did you mean '%s'?", text, near);
+	return err_set(info, -EINVAL, "unknown command '%s'; 'lungate --help' lists them", text);
 }
 
-/* Find the command in front of argv; *idx becomes the first word behind it. */
+/* Find the command in front of argv, of as many words as it takes; *idx becomes the first word behind it. */
 static int
 find_command(const struct cli_command *commands, size_t n, int argc, char *const *argv, struct cli *cli,
 	     int *idx, struct errinfo *info)
 {
-	const char *first = argv[1], *second = argc > 2 ? argv[2] : NULL;
-	char both[2 * WORD_MAX];
+	char text[3 * WORD_MAX] = "";
+	size_t len = 0;
 
-	if (strlen(first) >= WORD_MAX)
-		return err_set(info, -EINVAL, "unknown command '%.40s...'", first);
-	for (size_t i = 0; i < n; i++) {
-		if (!strcmp(commands[i].name, first)) {
-			cli->command = &commands[i];
-			*idx = 2;
-			return 0;
+	for (*idx = 1; *idx < argc && argv[*idx][0] != '-'; ++*idx) {
+		const char *word = argv[*idx];
+
+		if (strlen(word) >= WORD_MAX || len + 1 + strlen(word) >= sizeof(text))
+			return err_set(info, -EINVAL, "unknown command '%s%s%.40s...'", text, len ? " " : "",
+				       word);
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", len ? " " : "", word);
+		for (size_t i = 0; i < n; i++) {
+			if (!strcmp(commands[i].name, text)) {
+				cli->command = &commands[i];
+				cli->group[0] = 0;
+				++*idx;
+				return 0;
+			}
 		}
+		if (!is_group(commands, n, text))
+			return unknown_command(commands, n, text, (unsigned)*idx, info);
+		(void)snprintf(cli->group, sizeof(cli->group), "%s", text);
 	}
-	if (!is_group(commands, n, first))
-		return unknown_command(commands, n, first, info);
-	snprintf(cli->group, sizeof(cli->group), "%s", first);
-	if (!second || *second == '-') {
-		*idx = 2;
-		return 0;
-	}
-	if (strlen(second) >= WORD_MAX)
-		return err_set(info, -EINVAL, "unknown command '%s %.40s...'", first, second);
-	snprintf(both, sizeof(both), "%s %s", first, second);
-	for (size_t i = 0; i < n; i++) {
-		if (!strcmp(commands[i].name, both)) {
-			cli->command = &commands[i];
-			cli->group[0] = 0;
-			*idx = 3;
-			return 0;
-		}
-	}
-	return unknown_command(commands, n, both, info);
+	return 0;
 }
 
 static int

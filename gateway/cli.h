@@ -72,8 +72,8 @@ struct cli {
 	} values[CLI_VALUES_MAX];
 	size_t nvalues;
 	bool help, version;
-	/** "" unless a group without a command was named ("lungate volume --help"). */
-	char group[32];
+	/** "" unless a group without a command was named ("lungate volume --help", "lungate target acl --help"). */
+	char group[96];
 };
 
 /** --json, --control, --config, --color, --help, --version: every command has them. */

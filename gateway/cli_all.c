@@ -17,8 +17,9 @@ cli_all_commands(size_t *ret_n)
 		size_t n;
 	} groups[] = {
 		{cli_serve_commands, cli_serve_ncommands},   {cli_volume_commands, cli_volume_ncommands},
-		{cli_target_commands, cli_target_ncommands}, {cli_status_commands, cli_status_ncommands},
-		{cli_config_commands, cli_config_ncommands}, {cli_store_commands, cli_store_ncommands},
+		{cli_target_commands, cli_target_ncommands}, {cli_access_commands, cli_access_ncommands},
+		{cli_status_commands, cli_status_ncommands}, {cli_config_commands, cli_config_ncommands},
+		{cli_store_commands, cli_store_ncommands},
 	};
 
 	for (size_t i = 0; !made && i < ARRAY_SIZE(groups); i++) {

@@ -11,6 +11,8 @@ extern const struct cli_command cli_volume_commands[];
 extern const size_t cli_volume_ncommands;
 extern const struct cli_command cli_target_commands[];
 extern const size_t cli_target_ncommands;
+extern const struct cli_command cli_access_commands[];
+extern const size_t cli_access_ncommands;
 extern const struct cli_command cli_status_commands[];
 extern const size_t cli_status_ncommands;
 extern const struct cli_command cli_config_commands[];

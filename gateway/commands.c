@@ -12,6 +12,7 @@
 
 #include "common/log.h"
 #include "common/util.h"
+#include "gateway/commands_impl.h"
 #include "gateway/daemon.h"
 #include "gateway/inspect.h"
 
@@ -133,8 +134,8 @@ static const struct json_key chunk_map_keys[] = {
 /* -- who may change what -----------------------------------------------------------------------------------
  */
 
-static int
-begin_change(struct admin_call *call)
+int
+command_begin_change(struct admin_call *call)
 {
 	struct daemon *daemon = call->context;
 
@@ -151,8 +152,8 @@ begin_change(struct admin_call *call)
 	}
 }
 
-static int
-end_change(struct admin_call *call, int r)
+int
+command_end_change(struct admin_call *call, int r)
 {
 	struct daemon *daemon = call->context;
 
@@ -161,8 +162,8 @@ end_change(struct admin_call *call, int r)
 }
 
 /* Inspection of sessions needs the iSCSI server, which is there while the daemon runs. */
-static int
-check_running(struct admin_call *call)
+int
+command_check_running(struct admin_call *call)
 {
 	const struct daemon *daemon = call->context;
 
@@ -189,7 +190,7 @@ run_status(struct admin_call *call)
 static int
 run_metrics(struct admin_call *call)
 {
-	int r = check_running(call);
+	int r = command_check_running(call);
 	char *text;
 
 	if (r)
@@ -222,7 +223,7 @@ run_volume_show(struct admin_call *call)
 static int
 run_target_list(struct admin_call *call)
 {
-	int r = check_running(call);
+	int r = command_check_running(call);
 
 	if (!r)
 		call->result = inspect_targets(call->context);
@@ -233,7 +234,7 @@ static int
 run_target_show(struct admin_call *call)
 {
 	const struct named *args = call->args;
-	int r = check_running(call);
+	int r = command_check_running(call);
 
 	if (r)
 		return r;
@@ -248,7 +249,7 @@ static int
 run_map(struct admin_call *call)
 {
 	const struct chunk_map_args *args = call->args;
-	int r = check_running(call);
+	int r = command_check_running(call);
 
 	return r ? r
 		 : inspect_map(call->context, args->name, args->first, args->end,
@@ -270,9 +271,10 @@ run_volume_create(struct admin_call *call)
 	if (r)
 		return r;
 	name = strdup(conf.name);
-	r = name ? begin_change(call) : -ENOMEM;
+	r = name ? command_begin_change(call) : -ENOMEM;
 	if (!r) {
-		r = end_change(call, daemon_volume_create(daemon, &conf, args->existing, &call->info));
+		r = command_end_change(call,
+				       daemon_volume_create(daemon, &conf, args->existing, &call->info));
 		if (!r)
 			call->result = inspect_volume(daemon, name);
 	}
@@ -285,22 +287,22 @@ static int
 run_volume_delete(struct admin_call *call)
 {
 	const struct volume_delete_args *args = call->args;
-	int r = begin_change(call);
+	int r = command_begin_change(call);
 
 	return r ? r
-		 : end_change(call, daemon_volume_delete(call->context, args->name, args->keep_data,
-							 args->delete_file, call, &call->info));
+		 : command_end_change(call, daemon_volume_delete(call->context, args->name, args->keep_data,
+								 args->delete_file, call, &call->info));
 }
 
 static int
 run_volume_resize(struct admin_call *call)
 {
 	const struct volume_resize_args *args = call->args;
-	int r = begin_change(call);
+	int r = command_begin_change(call);
 
 	if (r)
 		return r;
-	r = end_change(
+	r = command_end_change(
 		call, daemon_volume_resize(call->context, args->name, args->size, args->shrink, &call->info));
 	if (!r)
 		call->result = inspect_volume(call->context, args->name);
@@ -311,11 +313,11 @@ static int
 run_target_create(struct admin_call *call)
 {
 	const struct named *args = call->args;
-	int r = begin_change(call);
+	int r = command_begin_change(call);
 
 	if (r)
 		return r;
-	r = end_change(call, daemon_target_create(call->context, args->name, &call->info));
+	r = command_end_change(call, daemon_target_create(call->context, args->name, &call->info));
 	if (!r)
 		call->result = inspect_target(call->context, args->name);
 	return r;
@@ -325,11 +327,11 @@ static int
 run_target_delete(struct admin_call *call)
 {
 	const struct target_delete_args *args = call->args;
-	int r = begin_change(call);
+	int r = command_begin_change(call);
 
 	return r ? r
-		 : end_change(call,
-			      daemon_target_delete(call->context, args->name, args->force, &call->info));
+		 : command_end_change(
+			   call, daemon_target_delete(call->context, args->name, args->force, &call->info));
 }
 
 static int
@@ -338,12 +340,13 @@ run_target_map(struct admin_call *call)
 	const struct map_args *args = call->args;
 	bool said = json_object_get(json_object_get(call->doc->root, "args"), "lun") != NULL;
 	unsigned lun;
-	int r = begin_change(call);
+	int r = command_begin_change(call);
 
 	if (r)
 		return r;
-	r = end_change(call, daemon_target_map(call->context, args->target, said ? (int64_t)args->lun : -1,
-					       args->volume, args->removable, &lun, &call->info));
+	r = command_end_change(call,
+			       daemon_target_map(call->context, args->target, said ? (int64_t)args->lun : -1,
+						 args->volume, args->removable, &lun, &call->info));
 	if (!r)
 		call->result = json_pack("{s:s, s:i, s:s}", "target", args->target, "lun", (int)lun, "volume",
 					 args->volume);
@@ -354,12 +357,13 @@ static int
 run_target_unmap(struct admin_call *call)
 {
 	const struct map_args *args = call->args;
-	int r = begin_change(call);
+	int r = command_begin_change(call);
 
 	return r ? r
-		 : end_change(call, daemon_target_unmap(call->context, args->target,
-							(unsigned)min_of(args->lun, (uint64_t)UINT32_MAX),
-							&call->info));
+		 : command_end_change(call,
+				      daemon_target_unmap(call->context, args->target,
+							  (unsigned)min_of(args->lun, (uint64_t)UINT32_MAX),
+							  &call->info));
 }
 
 #define COMMAND(word, function, keys, args)                                                                  \
@@ -385,6 +389,12 @@ const struct admin_command daemon_commands[] = {
 	COMMAND("target.delete", run_target_delete, target_delete_keys, target_delete_args),
 	COMMAND("target.map", run_target_map, target_map_keys, map_args),
 	COMMAND("target.unmap", run_target_unmap, target_unmap_keys, map_args),
+	COMMAND("target.acl.add", access_run_acl_add, access_acl_keys, access_acl_args),
+	COMMAND("target.acl.remove", access_run_acl_remove, access_acl_keys, access_acl_args),
+	COMMAND("target.acl.list", access_run_acl_list, access_list_keys, access_list_args),
+	COMMAND("target.account.add", access_run_account_add, access_account_keys, access_account_args),
+	COMMAND("target.account.remove", access_run_account_remove, access_account_keys, access_account_args),
+	COMMAND("target.account.list", access_run_account_list, access_list_keys, access_list_args),
 	COMMAND("map", run_map, chunk_map_keys, chunk_map_args),
 };
 const size_t daemon_ncommands = ARRAY_SIZE(daemon_commands);

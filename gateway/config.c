@@ -27,7 +27,7 @@ static const char *const level_names[] = {"error", "warn", "info", "debug", NULL
 /* What the top level's reader fills: arrays and objects are read in a second step. */
 struct raw_config {
 	struct config *config;
-	json_t *listen, *mount, *limits, *volumes, *targets;
+	json_t *listen, *mount, *limits, *volumes, *targets, *discovery, *chap_algorithms;
 	char *control, *state_dir;
 	uint64_t memory, threads;
 	int log_level;
@@ -47,6 +47,10 @@ static const struct json_key top_keys[] = {
 	CONFIG_KEY(raw_config, limits, OBJECT, .help = "limits and times of the iSCSI target"),
 	CONFIG_KEY(raw_config, volumes, ARRAY, .help = "the volumes"),
 	CONFIG_KEY(raw_config, targets, ARRAY, .help = "the targets and their LUNs"),
+	CONFIG_KEY(raw_config, discovery, OBJECT, .help = "accounts for discovery sessions"),
+	CONFIG_KEY(
+		raw_config, chap_algorithms, ARRAY,
+		.help = "what CHAP may use: md5, sha1, sha256, sha3-256; default: all, the strongest first"),
 };
 
 static const struct json_key mount_keys[] = {
@@ -112,6 +116,13 @@ const struct config_table config_tables[] = {
 	{"volumes[]", volume_keys, ARRAY_SIZE(volume_keys)},
 	{"targets[]", config_target_keys, CONFIG_TARGET_KEYS},
 	{"targets[].luns[]", config_lun_keys, CONFIG_LUN_KEYS},
+	{"targets[].chap[]", config_account_keys, CONFIG_ACCOUNT_KEYS},
+	{"targets[].mutual", config_account_keys, CONFIG_ACCOUNT_KEYS},
+	{"targets[].initiators[]", config_initiator_keys, CONFIG_INITIATOR_KEYS},
+	{"targets[].initiators[].luns[]", config_mask_keys, CONFIG_MASK_KEYS},
+	{"discovery", config_discovery_keys, CONFIG_DISCOVERY_KEYS},
+	{"discovery.chap[]", config_account_keys, CONFIG_ACCOUNT_KEYS},
+	{"discovery.mutual", config_account_keys, CONFIG_ACCOUNT_KEYS},
 };
 const size_t config_ntables = ARRAY_SIZE(config_tables);
 
@@ -665,6 +676,10 @@ read_top(struct config_reader *reader)
 		read_volumes(reader, raw.volumes);
 	if (raw.targets)
 		config_read_targets(reader, raw.targets);
+	if (raw.discovery)
+		config_read_discovery(reader, raw.discovery);
+	if (raw.chap_algorithms)
+		config_read_algorithms(reader, raw.chap_algorithms);
 	check_mount(reader);
 	return 0;
 }
@@ -726,5 +741,6 @@ config_fini(struct config *config)
 	for (size_t i = 0; i < config->ntargets; i++)
 		config_target_fini(&config->targets[i]);
 	free(config->targets);
+	config_access_fini(&config->discovery);
 	memset(config, 0, sizeof(*config));
 }

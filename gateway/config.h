@@ -15,6 +15,7 @@
 #include "common/err.h"
 #include "common/jsonconf.h"
 #include "common/log.h"
+#include "common/secret.h"
 #include "gateway/iscsi/iscsi.h"
 #include "stores/stores.h"
 
@@ -35,10 +36,42 @@ struct config_lun {
 	bool removable;
 };
 
+/** A CHAP account; one of secret_file and secret_env says where its secret is from, or neither: it stands in the file. */
+struct config_account {
+	char *user, *secret_file, *secret_env;
+	struct secret *secret;
+};
+
+/** A LUN as one initiator sees it. */
+struct config_mask {
+	uint64_t lun;
+	char *volume;
+	bool read_only;
+};
+
+struct config_initiator {
+	char *name, *network, *account; /* the latter two may be NULL */
+	bool masked;                 /* it sees luns and nothing else */
+	struct config_mask *luns;
+	size_t nluns;
+};
+
+/** Who may log in to a target, or to discovery. */
+struct config_access {
+	bool chap;                   /* with an account only; with none nobody can */
+	struct config_account *accounts;
+	size_t naccounts;
+	struct config_account *mutual; /* NULL: none */
+	bool listed;                 /* only these initiators; with none nobody */
+	struct config_initiator *initiators;
+	size_t ninitiators;
+};
+
 struct config_target {
 	char *name;
 	struct config_lun *luns;
 	size_t nluns;
+	struct config_access access;
 };
 
 struct config_mount {
@@ -64,6 +97,8 @@ struct config {
 	size_t nvolumes;
 	struct config_target *targets;
 	size_t ntargets;
+	struct config_access discovery; /* never listed */
+	unsigned chap_algorithms;    /* 1 << number; 0 = all */
 };
 
 /** Everything that is wrong with a file, not the first thing alone. */
@@ -94,6 +129,10 @@ const char *config_store_kind(const char *store);
 /** Strings stay config's; journal_dir is used where the volume names none. */
 int config_volume_spec(const struct config_volume *volume, const char *journal_dir,
 		       const uint8_t gateway_id[GATEWAY_ID_LEN], struct volume_spec *ret);
+/** The rules that the server is to be given, NULL when there are none.  luns: those of the target. */
+int config_make_access(const struct config_access *conf, const struct config_lun *luns, size_t nluns, unsigned algorithms,
+		       struct iscsi_access **ret, struct errinfo *info);
+void config_access_fini(struct config_access *access);
 void config_iscsi_limits(const struct config_limits *limits, struct iscsi_limits *ret);
 
 /** The tables themselves, for `config check --explain` and for the test of the manual page. */
@@ -123,5 +162,27 @@ int config_add_target(const char *path, const char *name, struct errinfo *info);
 int config_remove_target(const char *path, const char *name, struct errinfo *info);
 int config_add_lun(const char *path, const char *target, const struct config_lun *lun, struct errinfo *info);
 int config_remove_lun(const char *path, const char *target, unsigned lun, struct errinfo *info);
+
+/* -- the same for accounts and lists of initiators, config_edit_access.c -- */
+
+struct acl_change {
+	const char *name, *network, *account; /* the latter two may be NULL */
+	json_t *luns;                /* as in the file, borrowed; NULL: all */
+	bool replace;
+	bool open;                   /* the list goes with its last row, and everybody may log in */
+};
+
+struct account_change {
+	const char *user, *secret_file, *secret_env;
+	bool mutual;
+	bool replace;
+	bool open;
+};
+
+/** target as it is written in the file; NULL: discovery.  A row of the same name (and network) is replaced. */
+int config_put_initiator(const char *path, const char *target, const struct acl_change *change, struct errinfo *info);
+int config_drop_initiator(const char *path, const char *target, const struct acl_change *change, struct errinfo *info);
+int config_put_account(const char *path, const char *target, const struct account_change *change, struct errinfo *info);
+int config_drop_account(const char *path, const char *target, const struct account_change *change, struct errinfo *info);
 
 #endif

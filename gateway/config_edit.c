@@ -67,6 +67,8 @@ config_edit(const char *path, int (*edit)(void *arg, json_t *root, struct errinf
 			text = NULL;
 			r = -ENOMEM;
 		}
+		if (dump)
+			secret_wipe(dump, strlen(dump));
 		free(dump);
 	}
 	json_doc_fini(&doc);
@@ -74,6 +76,8 @@ config_edit(const char *path, int (*edit)(void *arg, json_t *root, struct errinf
 		r = check_text(real, text, info);
 	if (!r)
 		r = write_file(real, text, info);
+	if (text)
+		secret_wipe(text, strlen(text));
 	free(text);
 out:
 	free(real);

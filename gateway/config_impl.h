@@ -36,11 +36,26 @@ void config_place(char out[CONFIG_PATH_TEXT], const char *fmt, ...) __attribute_
 const struct config_volume *config_find_volume(const struct config *config, const char *name);
 
 /* -- config_target.c -- */
-#define CONFIG_TARGET_KEYS 2
+#define CONFIG_TARGET_KEYS 5
 #define CONFIG_LUN_KEYS 3
 extern const struct json_key config_target_keys[CONFIG_TARGET_KEYS];
 extern const struct json_key config_lun_keys[CONFIG_LUN_KEYS];
 void config_read_targets(struct config_reader *reader, json_t *array);
 void config_target_fini(struct config_target *target);
+
+/* -- config_access.c -- */
+#define CONFIG_ACCOUNT_KEYS 4
+#define CONFIG_INITIATOR_KEYS 4
+#define CONFIG_MASK_KEYS 3
+#define CONFIG_DISCOVERY_KEYS 2
+extern const struct json_key config_account_keys[CONFIG_ACCOUNT_KEYS];
+extern const struct json_key config_initiator_keys[CONFIG_INITIATOR_KEYS];
+extern const struct json_key config_mask_keys[CONFIG_MASK_KEYS];
+extern const struct json_key config_discovery_keys[CONFIG_DISCOVERY_KEYS];
+/** chap, mutual and initiators of the object at path, each NULL when it is not there; target: whose LUNs initiators see. */
+void config_read_access(struct config_reader *reader, json_t *chap, json_t *mutual, json_t *initiators, const char *path,
+			const struct config_target *target, struct config_access *ret);
+void config_read_discovery(struct config_reader *reader, json_t *object);
+void config_read_algorithms(struct config_reader *reader, json_t *array);
 
 #endif

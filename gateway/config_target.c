@@ -12,13 +12,20 @@
 
 struct raw_target {
 	char *name;
-	json_t *luns;
+	json_t *luns, *chap, *mutual, *initiators;
 };
 
 const struct json_key config_target_keys[CONFIG_TARGET_KEYS] = {
 	CONFIG_KEY(raw_target, name, STRING, .required = true,
 		   .help = "iSCSI name: iqn.YYYY-MM.DOMAIN:NAME, eui. or naa."),
 	CONFIG_KEY(raw_target, luns, ARRAY, .help = "the LUNs of the target"),
+	CONFIG_KEY(raw_target, chap, ARRAY,
+		   .help = "accounts: initiators must log in with one of them; default: no login needed"),
+	CONFIG_KEY(raw_target, mutual, OBJECT,
+		   .help = "what the target proves itself with when the initiator asks"),
+	CONFIG_KEY(
+		raw_target, initiators, ARRAY,
+		.help = "the initiators that may log in, and what they see; default: everybody, everything"),
 };
 
 const struct json_key config_lun_keys[CONFIG_LUN_KEYS] = {
@@ -106,6 +113,7 @@ read_target(struct config_reader *reader, json_t *object, const char *path)
 		if (target.luns)
 			read_lun(reader, lun, &target, where);
 	}
+	config_read_access(reader, raw.chap, raw.mutual, raw.initiators, path, &target, &target.access);
 	config->targets[config->ntargets++] = target;
 }
 
@@ -134,5 +142,6 @@ config_target_fini(struct config_target *target)
 		free(target->luns[i].volume);
 	free(target->luns);
 	free(target->name);
+	config_access_fini(&target->access);
 	memset(target, 0, sizeof(*target));
 }

@@ -45,6 +45,7 @@ struct daemon_target {
 	struct iscsi_target *iscsi;
 	struct config_lun *luns;     /* configured; those of failed volumes are not mapped */
 	size_t nluns;
+	struct config_access access;
 };
 
 struct daemon {
@@ -107,6 +108,19 @@ int daemon_target_delete(struct daemon *daemon, const char *name, bool force, st
 int daemon_target_map(struct daemon *daemon, const char *target, int64_t lun, const char *volume, bool removable,
 		      unsigned *ret_lun, struct errinfo *info);
 int daemon_target_unmap(struct daemon *daemon, const char *target, unsigned lun, struct errinfo *info);
+/* -- target_access.c: with `change` held, but for daemon_access_show() -- */
+/** Give the server the rules as they stand in target->access, or daemon->config.discovery (target NULL). */
+int daemon_enforce_access(struct daemon *daemon, struct daemon_target *target, struct errinfo *info);
+/** name: a target's, or "discovery". */
+int daemon_acl_add(struct daemon *daemon, const char *name, const struct acl_change *change, struct errinfo *info);
+int daemon_acl_remove(struct daemon *daemon, const char *name, const struct acl_change *change, struct errinfo *info);
+int daemon_account_add(struct daemon *daemon, const char *name, const struct account_change *change, struct errinfo *info);
+int daemon_account_remove(struct daemon *daemon, const char *name, const struct account_change *change,
+			  struct errinfo *info);
+/** Takes daemon->lock. */
+int daemon_access_show(struct daemon *daemon, const char *name, bool accounts, json_t **ret, struct errinfo *info);
+/** Does an initiator have this LUN of the target in its own list of LUNs? */
+bool daemon_lun_in_lists(const struct daemon_target *target, unsigned lun, const char **ret_initiator);
 /** The first target and LUN that maps volume, or false.  With change or lock held. */
 bool daemon_volume_mapped(struct daemon *daemon, const char *volume, const char **ret_target, unsigned *ret_lun);
 

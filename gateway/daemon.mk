@@ -4,6 +4,7 @@ noinst_LIBRARIES += libdaemon.a
 libdaemon_a_SOURCES = \
 	gateway/admin.c gateway/admin.h \
 	gateway/cli.c gateway/cli.h \
+	gateway/cli_access.c \
 	gateway/cli_all.c gateway/cli_commands.h \
 	gateway/cli_config.c \
 	gateway/cli_store.c \
@@ -14,10 +15,13 @@ libdaemon_a_SOURCES = \
 	gateway/cli_volume.c \
 	gateway/client.c gateway/client.h \
 	gateway/commands.c gateway/commands.h \
+	gateway/commands_access.c gateway/commands_impl.h \
 	gateway/config.c gateway/config.h \
+	gateway/config_access.c \
 	gateway/config_impl.h \
 	gateway/config_target.c \
 	gateway/config_edit.c \
+	gateway/config_edit_access.c \
 	gateway/daemon.h \
 	gateway/exitcode.c gateway/exitcode.h \
 	gateway/inspect.c gateway/inspect.h \
@@ -29,6 +33,7 @@ libdaemon_a_SOURCES = \
 	gateway/serve.c gateway/serve.h \
 	gateway/socket_path.c gateway/socket_path.h \
 	gateway/state.c gateway/state.h \
+	gateway/target_access.c \
 	gateway/targets.c \
 	gateway/textout.c gateway/textout.h \
 	gateway/volumes.c \

@@ -52,6 +52,7 @@ target_free(struct daemon_target *target)
 	}
 	scsi_target_free(target->scsi);
 	free(target->luns);
+	config_access_fini(&target->access);
 	free(target->name);
 	free(target->written);
 	free(target);
@@ -168,7 +169,7 @@ map_lun(struct daemon_target *target, const struct config_lun *lun, struct volum
 }
 
 static int
-open_target(struct daemon *daemon, const struct config_target *conf, struct errinfo *info)
+open_target(struct daemon *daemon, struct config_target *conf, struct errinfo *info)
 {
 	struct daemon_target *target;
 	int r = target_new(conf->name, &target);
@@ -189,7 +190,11 @@ open_target(struct daemon *daemon, const struct config_target *conf, struct erri
 	if (!r)
 		r = iscsi_target_add(daemon->iscsi, target->name, target->scsi, &target->iscsi, info);
 	if (!r) {
-		r = append_target(daemon, target);
+		target->access = conf->access;
+		memset(&conf->access, 0, sizeof(conf->access));
+		r = daemon_enforce_access(daemon, target, info);
+		if (!r)
+			r = append_target(daemon, target);
 		if (r)
 			(void)iscsi_target_remove(daemon->iscsi, target->name);
 	}
@@ -204,10 +209,14 @@ open_target(struct daemon *daemon, const struct config_target *conf, struct erri
 int
 daemon_open_targets(struct daemon *daemon)
 {
-	for (size_t i = 0; i < daemon->config.ntargets; i++) {
-		struct errinfo info = {{0}};
-		int r;
+	struct errinfo info = {{0}};
+	int r = daemon_enforce_access(daemon, NULL, &info);
 
+	if (r) {
+		log_error("discovery: %s", info.text[0] ? info.text : err_text(r));
+		return r;
+	}
+	for (size_t i = 0; i < daemon->config.ntargets; i++) {
 		daemon_doing(daemon, "opening target", daemon->config.targets[i].name);
 		r = open_target(daemon, &daemon->config.targets[i], &info);
 		if (r) {
@@ -366,6 +375,7 @@ int
 daemon_target_unmap(struct daemon *daemon, const char *name, unsigned lun, struct errinfo *info)
 {
 	struct daemon_target *target = daemon_target_find(daemon, name);
+	const char *initiator;
 	bool found = false;
 	int r;
 
@@ -375,6 +385,12 @@ daemon_target_unmap(struct daemon *daemon, const char *name, unsigned lun, struc
 		found |= target->luns[i].lun == lun;
 	if (!found)
 		return err_set(info, -ENOENT, "%s has no LUN %u", target->name, lun);
+	if (daemon_lun_in_lists(target, lun, &initiator))
+		return err_set(
+			info, -EBUSY,
+			"initiator %s has a list of LUNs with it: lungate target acl remove %s '%s' first, or add it "
+			"anew without",
+			initiator, target->name, initiator);
 	r = config_remove_lun(daemon->config_path, target->written, lun, info);
 	if (r)
 		return r;

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the files of the control socket's commands share.
+ *
+ * Threads: a client's thread each.
+ */
+#ifndef LUNGATE_GATEWAY_COMMANDS_IMPL_H
+#define LUNGATE_GATEWAY_COMMANDS_IMPL_H
+
+#include "gateway/admin.h"
+
+/** Take `change`, or say why nothing can be changed now. */
+int command_begin_change(struct admin_call *call);
+/** Give it back; returns r. */
+int command_end_change(struct admin_call *call, int r);
+/** Sessions and rules can be looked at while the daemon runs. */
+int command_check_running(struct admin_call *call);
+
+/* -- commands_access.c: accounts and lists of initiators -- */
+
+struct access_acl_args {
+	char *target, *name, *network, *account;
+	json_t *luns;
+	bool replace, open;
+};
+struct access_account_args {
+	char *target, *user, *secret_file, *secret_env;
+	bool mutual, replace, open;
+};
+struct access_list_args {
+	char *target;
+};
+extern const struct json_key access_acl_keys[7], access_account_keys[7], access_list_keys[1];
+int access_run_acl_add(struct admin_call *call);
+int access_run_acl_remove(struct admin_call *call);
+int access_run_acl_list(struct admin_call *call);
+int access_run_account_add(struct admin_call *call);
+int access_run_account_remove(struct admin_call *call);
+int access_run_account_list(struct admin_call *call);
+
+#endif
