@@ -61,7 +61,11 @@ static const struct json_key mount_keys[] = {
 
 static const struct json_key limit_keys[] = {
 	CONFIG_KEY(config_limits, max_connections, UINT, .min = 1, .max = 65536,
-		   .help = "connections in all; more are closed at accept"),
+		   .help = "connections in all that have logged in; more logins are refused"),
+	CONFIG_KEY(config_limits, max_connections_per_address, UINT, .min = 1, .max = 65536,
+		   .help = "of these from one address"),
+	CONFIG_KEY(config_limits, max_logins, UINT, .min = 1, .max = 65536,
+		   .help = "connections that have not logged in yet; of more the oldest is closed"),
 	CONFIG_KEY(config_limits, login_timeout_ms, UINT, .min = 100, .max = 3600000,
 		   .help = "from accept to the full feature phase"),
 	CONFIG_KEY(config_limits, idle_timeout_ms, UINT, .max = 86400000,
@@ -500,6 +504,8 @@ limit_defaults(struct config_limits *limits)
 	iscsi_limits_default(&def);
 	*limits = (struct config_limits){
 		.max_connections = def.max_connections,
+		.max_connections_per_address = def.max_connections_per_address,
+		.max_logins = def.max_logins,
 		.login_timeout_ms = def.login_timeout_ms,
 		.idle_timeout_ms = def.idle_timeout_ms,
 		.nop_interval_ms = def.nop_interval_ms,
@@ -517,6 +523,8 @@ config_iscsi_limits(const struct config_limits *limits, struct iscsi_limits *ret
 {
 	*ret = (struct iscsi_limits){
 		.max_connections = (unsigned)limits->max_connections,
+		.max_connections_per_address = (unsigned)limits->max_connections_per_address,
+		.max_logins = (unsigned)limits->max_logins,
 		.login_timeout_ms = (unsigned)limits->login_timeout_ms,
 		.idle_timeout_ms = (unsigned)limits->idle_timeout_ms,
 		.nop_interval_ms = (unsigned)limits->nop_interval_ms,

@@ -1,6 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Asynchronous messages (RFC 7143 11.9): what the target has to say unasked.
+ *
+ *   asked      event 1: log out, you have so long
+ *   -> logged out        he did
+ *   -> dropped           he did not: event 3, which he may read or not, then the end (DRAIN, CLOSING)
+ *
+ * Changes of LUNs are unit attentions (SPC-4), not events: asynchronous event reporting, which event 0 carries,
+ * left SCSI with SPC-3, and nobody negotiates it.
+ *
+ * Threads: the connection's loop.
  */
 #include <string.h>
 
@@ -41,21 +50,52 @@ async_send(struct conn *conn, enum iscsi_async_event event, uint16_t p1, uint16_
 }
 
 void
-conn_ask_logout(struct conn *conn, enum close_reason reason)
+conn_ask_logout(struct conn *conn, enum close_reason reason, unsigned grace_ms)
 {
+	uint64_t now = loop_now_ms(conn->loop);
+
 	switch (conn->state) {
 	case CONN_FULL:
-		if (conn->logout_asked)
+		if (conn->logout_asked) {
+			conn->drop_at_ms = min_of(conn->drop_at_ms, now + grace_ms);
 			break;
+		}
 		conn->logout_asked = true;
+		conn->drop_at_ms = now + grace_ms;
+		conn->drop_reason = reason;
 		/* Parameter3: how long he has, in seconds */
-		async_send(conn, ISCSI_ASYNC_LOGOUT, conn->session->cid, 0, (STOP_GRACE_MS + 999) / 1000);
+		async_send(conn, ISCSI_ASYNC_LOGOUT, conn->session->cid, 0,
+			   (uint16_t)((grace_ms + 999) / 1000));
 		break;
 	case CONN_LOGIN:
 	case CONN_WAITING:
 		conn_close(conn, reason);
+		return;
+	case CONN_LOGOUT:
+		/* what he asked for himself has the same time */
+		conn->logout_asked = true;
+		conn->drop_at_ms = now + grace_ms;
+		conn->drop_reason = reason;
 		break;
 	default:
+		return;
+	}
+	loop_timer_start(&conn->timer, min_of(grace_ms, conn_tick_ms(conn->server)));
+}
+
+void
+conn_drop(struct conn *conn, enum close_reason reason)
+{
+	switch (conn->state) {
+	case CONN_FULL:
+		/* Parameter2 and 3: he may come again at once, and nothing is kept for him */
+		async_send(conn, ISCSI_ASYNC_DROP_SESSION, 0, 0, 0);
+		conn_drain(conn, reason);
 		break;
+	case CONN_MOVING:
+	case CONN_DRAIN:
+		break;
+	default:
+		conn_close(conn, reason);
 	}
 }

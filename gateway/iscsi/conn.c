@@ -81,11 +81,12 @@ conn_free(struct conn *conn)
 	rx_fini(&conn->rx);
 	command_pool_fini(conn);
 	conn->magic = 0;
-	free(conn);
 	pthread_mutex_lock(&server->lock);
+	crowd_give_place(conn);
 	atomic_fetch_sub(&server->nconns, 1);
 	pthread_cond_broadcast(&server->changed);
 	pthread_mutex_unlock(&server->lock);
+	free(conn);
 }
 
 static void
@@ -202,8 +203,8 @@ conn_queue_turn(struct conn *conn)
 
 /* -- beginning ----------------------------------------------------------- */
 
-static unsigned
-tick_ms(const struct iscsi_server *server)
+unsigned
+conn_tick_ms(const struct iscsi_server *server)
 {
 	const struct iscsi_limits *l = &server->limits;
 	unsigned ms = min_of(l->login_timeout_ms, min_of(l->nop_interval_ms, l->nop_timeout_ms));
@@ -222,7 +223,7 @@ on_timer(struct loop_timer *timer)
 		conn_close(conn, conn->reason);
 		return;
 	}
-	loop_timer_start(timer, tick_ms(conn->server));
+	loop_timer_start(timer, conn_tick_ms(conn->server));
 	conn_tick(conn);
 }
 
@@ -237,7 +238,7 @@ settle(struct conn *conn)
 	conn->poll_open = true;
 	conn->events = 0;
 	loop_timer_init(&conn->timer, conn->loop, on_timer);
-	loop_timer_start(&conn->timer, tick_ms(conn->server));
+	loop_timer_start(&conn->timer, conn_tick_ms(conn->server));
 	conn_update_poll(conn);
 	return 0;
 }
@@ -253,7 +254,7 @@ local_address(struct conn *conn)
 }
 
 int
-conn_new(struct shard *shard, int fd, const char *peer)
+conn_new(struct shard *shard, int fd, const char *peer, const char *portal, uint16_t portal_group)
 {
 	struct iscsi_server *server = shard->server;
 	struct conn *conn = calloc(1, sizeof(*conn));
@@ -268,6 +269,8 @@ conn_new(struct shard *shard, int fd, const char *peer)
 	conn->turn_msg.fn = on_turn;
 	conn->max_send = ISCSI_DEFAULT_SEGMENT;
 	(void)snprintf(conn->peer, sizeof(conn->peer), "%s", peer);
+	(void)snprintf(conn->portal, sizeof(conn->portal), "%s", portal);
+	conn->portal_group = portal_group;
 	shard_add(conn, shard);
 	conn->since_ms = conn->last_rx_ms = loop_now_ms(conn->loop);
 	conn->since_unix = time(NULL);
@@ -290,6 +293,7 @@ conn_new(struct shard *shard, int fd, const char *peer)
 		return rc;
 	}
 	counter_add(&shard->stats.accepted, 1);
+	crowd_add(conn);
 	return 0;
 }
 
@@ -473,6 +477,7 @@ conn_close(struct conn *conn, enum close_reason reason)
 	say_why(conn, reason);
 	conn->reason = reason;
 	conn->state = CONN_CLOSING;
+	crowd_remove(conn);
 	loop_timer_stop(&conn->timer);
 	if (conn->poll_open && !uv_is_closing((uv_handle_t *)&conn->poll))
 		uv_close((uv_handle_t *)&conn->poll, on_poll_closed);

@@ -107,6 +107,8 @@ struct conn {
 	enum close_reason reason; /* once it closes, or of CONN_DRAIN */
 	char detail[224];         /* for the log line */
 	char peer[ADDRESS_MAX], local[ADDRESS_MAX];
+	char portal[ADDRESS_MAX]; /* as bound; it may be gone */
+	uint16_t portal_group;
 	uint64_t since_ms;
 	int64_t since_unix;
 
@@ -151,15 +153,22 @@ struct conn {
 	uint64_t nop_sent_ms; /* 0: none is out */
 	uint32_t nop_ttt;
 	bool logout_asked;
+	uint64_t drop_at_ms; /* logout_asked: when the grace is over */
+	enum close_reason drop_reason;
+	unsigned drop_id; /* of the iscsi_sessions_end() that asked */
 	bool lingering; /* CONN_DRAIN: our side is shut down, the end of his is awaited */
 	struct command *logout_cmd;
 
-	counter_t pdus_in, pdus_out, bytes_in, bytes_out, commands;
+	/* crowd.c */
+	struct conn *half_next, *half_prev; /* shard->half_first, by age */
+	bool half_open, placed;
+
+	counter_t pdus_in, pdus_out, bytes_in, bytes_out, commands, errors;
 };
 
 /* -- conn.c -- */
 /** On the loop of shard; takes fd.  The place in server->nconns is the caller's until this succeeds. */
-int conn_new(struct shard *shard, int fd, const char *peer);
+int conn_new(struct shard *shard, int fd, const char *peer, const char *portal, uint16_t portal_group);
 /** From any state, any number of times; memory goes when nothing refers to it any more. */
 void conn_close(struct conn *conn, enum close_reason reason);
 /** With words for the log. */
@@ -183,8 +192,23 @@ void conn_login_failed(struct conn *conn, int err);
 void conn_apply_params(struct conn *conn, const struct params *params);
 /** Reject the PDU whose header is given, 11.17. */
 void conn_reject(struct conn *conn, uint8_t reason, const uint8_t head[ISCSI_BHS_LEN]);
-/** Ask the initiator to log out (11.9.1 event 1), or close when there is nobody to ask. */
-void conn_ask_logout(struct conn *conn, enum close_reason reason);
+/** Ask the initiator to log out (11.9.1 event 1), or close when there is nobody to ask.  After grace_ms it is
+ * dropped. */
+void conn_ask_logout(struct conn *conn, enum close_reason reason, unsigned grace_ms);
+/** Say that the session ends (event 3), and end it. */
+void conn_drop(struct conn *conn, enum close_reason reason);
+/** How often conn_tick() runs. */
+unsigned conn_tick_ms(const struct iscsi_server *server);
+
+/* -- crowd.c: how many there may be -- */
+/** A connection without a login; on its shard's loop.  May close the oldest such one. */
+void crowd_add(struct conn *conn);
+/** It counts as one no more: it takes a place, or closes. */
+void crowd_remove(struct conn *conn);
+/** Its login is through: 0, or -EUSERS when all places are taken. */
+int crowd_take_place(struct conn *conn);
+/** Under server->lock, at its end. */
+void crowd_give_place(struct conn *conn);
 
 /* -- rx.c -- */
 int rx_init(struct rx *rx, uint32_t max_data);

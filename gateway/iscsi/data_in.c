@@ -101,6 +101,8 @@ data_in_fill(struct conn *conn, struct command *cmd)
 	if (!slot)
 		return false;
 	residuals(cmd, &residual);
+	if (task->status == SCSI_CHECK_CONDITION)
+		counter_add(&conn->errors, 1);
 	if (task->sense_len) {
 		/* 11.4.7: SenseLength in front */
 		put_be16(cmd->small, (uint16_t)task->sense_len);

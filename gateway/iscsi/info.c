@@ -35,10 +35,11 @@ describe_params(const struct session *session)
 static json_t *
 describe_conn(const struct conn *conn)
 {
-	return json_pack("{s:i, s:s, s:s, s:I, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I}}", "cid",
+	return json_pack("{s:i, s:s, s:s, s:I, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}}", "cid",
 			 conn->session->cid, "address", conn->peer, "portal", conn->local, "since",
 			 (json_int_t)conn->since_unix, "params", describe_params(conn->session), "counters",
-			 "commands", (json_int_t)counter_read(&conn->commands), "pdus_in",
+			 "commands", (json_int_t)counter_read(&conn->commands), "errors",
+			 (json_int_t)counter_read(&conn->errors), "pdus_in",
 			 (json_int_t)counter_read(&conn->pdus_in), "pdus_out",
 			 (json_int_t)counter_read(&conn->pdus_out), "bytes_in",
 			 (json_int_t)counter_read(&conn->bytes_in), "bytes_out",
@@ -46,20 +47,27 @@ describe_conn(const struct conn *conn)
 			 (json_int_t)conn->session->outstanding);
 }
 
+void
+session_id(const struct session *session, char ret[SESSION_ID_MAX])
+{
+	const uint8_t *isid = session->isid;
+
+	(void)snprintf(ret, SESSION_ID_MAX, "%04x-%02x%02x%02x%02x%02x%02x", session->tsih, isid[0], isid[1],
+		       isid[2], isid[3], isid[4], isid[5]);
+}
+
 static json_t *
 describe_session(const struct session *session)
 {
-	const uint8_t *isid = session->isid;
-	char id[96], isid_text[16];
+	char id[SESSION_ID_MAX];
 
-	(void)snprintf(isid_text, sizeof(isid_text), "%02x%02x%02x%02x%02x%02x", isid[0], isid[1], isid[2],
-		       isid[3], isid[4], isid[5]);
-	(void)snprintf(id, sizeof(id), "%04x-%s", session->tsih, isid_text);
+	session_id(session, id);
 	/* names and aliases are the peer's: what is no UTF-8 is left out */
-	return json_pack("{s:s, s:s*, s:s*, s:s*, s:s, s:i, s:[o]}", "id", id, "target",
+	return json_pack("{s:s, s:s*, s:s*, s:s*, s:s*, s:s, s:i, s:i, s:[o]}", "id", id, "target",
 			 session->target ? session->target->name : "", "initiator", session->initiator,
-			 "alias", session->alias, "isid", isid_text, "tsih", session->tsih, "connections",
-			 describe_conn(session->conn));
+			 "alias", session->alias, "user", *session->user ? session->user : NULL, "isid",
+			 strchr(id, '-') + 1, "tsih", session->tsih, "portal_group", session->portal_group,
+			 "connections", describe_conn(session->conn));
 }
 
 static int

@@ -24,7 +24,9 @@ struct secret;
 
 /** Limits and times; iscsi_limits_default() fills in sensible ones. */
 struct iscsi_limits {
-	unsigned max_connections;        /* 1024 in all; more are closed at accept */
+	unsigned max_connections;        /* 1024 that have logged in */
+	unsigned max_connections_per_address; /* 512 of these from one address */
+	unsigned max_logins;             /* 256 that have not: of more the oldest is closed */
 	unsigned login_timeout_ms;       /* 15000: from accept to full feature phase */
 	unsigned idle_timeout_ms;        /* 0 = never close idle ones; pings below */
 	unsigned nop_interval_ms;        /* 30000: NOP-In after silence */
@@ -41,11 +43,39 @@ void iscsi_limits_default(struct iscsi_limits *limits);
 int iscsi_server_new(struct loop *const *loops, unsigned nloops, struct arena *arena,
 		     const struct iscsi_limits *limits, struct iscsi_server **ret);
 
+/* -- portals -- */
+
+#define ISCSI_PORTAL_GROUP_DEFAULT 1
+#define ISCSI_GROUPS_MAX SCSI_GROUPS_MAX
+#define ISCSI_REDIRECT_MAX 264 /* "[...]:65535", or a host name and a port */
+
 /** Bind exactly this: "127.0.0.1:3260", "[::1]:3260", "0.0.0.0:3260"; port 0 = any free.  Words on failure
- *  ("port 3260 of 127.0.0.1 is in use ..."). ret_bound (may be NULL, 64 bytes) gets the address as bound. */
+ *  ("port 3260 of 127.0.0.1 is in use ..."). ret_bound (may be NULL, 64 bytes) gets the address as bound.
+ *  In the default group. */
 int iscsi_portal_add(struct iscsi_server *server, const char *address, char *ret_bound, struct errinfo *info);
-/** Stops listening; sessions stay. */
+/** The same, in the portal group of this tag (1 to 65535). */
+int iscsi_portal_add_to(struct iscsi_server *server, uint16_t group, const char *address, char *ret_bound,
+			struct errinfo *info);
+/** Stops listening; sessions stay.  By the address as configured or as bound. */
 int iscsi_portal_remove(struct iscsi_server *server, const char *address);
+/** [{address, bound, group, connections, redirect: {to, permanent} or null}] */
+json_t *iscsi_portals(struct iscsi_server *server);
+
+/** Where logins are sent instead (RFC 7143 11.13.5: status class 1): "ADDRESS:PORT" or "HOST:PORT". */
+struct iscsi_redirect {
+	char to[ISCSI_REDIRECT_MAX]; /* "": nowhere, they are served */
+	bool permanent;
+};
+int iscsi_redirect_check(const char *to, struct errinfo *info);
+/** From now on, for logins to targets (not for discovery).  NULL: none.  -ENOENT. */
+int iscsi_portal_set_redirect(struct iscsi_server *server, const char *address,
+			      const struct iscsi_redirect *redirect);
+/** The same for one target, whatever the portal; one who comes by the address that it names is served. */
+int iscsi_target_set_redirect(struct iscsi_server *server, const char *name,
+			      const struct iscsi_redirect *redirect);
+/** The portal groups that lead to the target; n 0: all.  Sessions that came by another are asked to log out and
+ *  are gone when this returns.  -ENOENT, -EINVAL. */
+int iscsi_target_set_groups(struct iscsi_server *server, const char *name, const uint16_t *tags, size_t n);
 
 /** name: an iqn., eui. or naa. name (RFC 7143 4.2.7), checked and normalised (lower case). */
 int iscsi_name_check(const char *name, struct errinfo *info);
@@ -98,6 +128,16 @@ json_t *iscsi_sessions(struct iscsi_server *server, const char *target);
 /** Counters for metrics: {connections, sessions, logins, login_failures, rejects, pdus_in, pdus_out, bytes_in, bytes_out, ...}. */
 json_t *iscsi_counters(struct iscsi_server *server);
 size_t iscsi_session_count(struct iscsi_server *server, const char *target);
+
+/** Which sessions: NULL = whatever it is. */
+struct iscsi_who {
+	const char *id;        /* as in iscsi_sessions() */
+	const char *initiator, *target;
+	const char *portal;    /* as bound */
+};
+/** Ask their initiators to log out (RFC 7143 11.9, event 1); who has not after grace_ms is told that the session is dropped (event
+ *  3), and it is.  Returns how many there were, when all are gone.  Who logs in meanwhile is not meant. */
+size_t iscsi_sessions_end(struct iscsi_server *server, const struct iscsi_who *who, unsigned grace_ms);
 
 /** Stop accepting, ask initiators to log out, close everything, free. */
 void iscsi_server_free(struct iscsi_server *server);

@@ -109,6 +109,8 @@ enum iscsi_reject_reason {
 /* 11.13.5: class in the high byte, detail in the low one. */
 enum iscsi_login_status {
 	ISCSI_LOGIN_OK = 0x0000,
+	ISCSI_LOGIN_MOVED_FOR_NOW = 0x0101,
+	ISCSI_LOGIN_MOVED_FOR_GOOD = 0x0102,
 	ISCSI_LOGIN_INITIATOR_ERROR = 0x0200,
 	ISCSI_LOGIN_AUTH_FAILED = 0x0201,
 	ISCSI_LOGIN_FORBIDDEN = 0x0202,

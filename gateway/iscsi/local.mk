@@ -6,11 +6,13 @@ libgateway_a_SOURCES += \
 	gateway/iscsi/chap.c gateway/iscsi/chap.h \
 	gateway/iscsi/command.c gateway/iscsi/command.h \
 	gateway/iscsi/conn.c gateway/iscsi/conn.h \
+	gateway/iscsi/crowd.c \
 	gateway/iscsi/data_in.c \
 	gateway/iscsi/data_out.c \
 	gateway/iscsi/info.c \
 	gateway/iscsi/iscsi.h \
 	gateway/iscsi/iscsi_fmt.h \
+	gateway/iscsi/kick.c \
 	gateway/iscsi/keys.c gateway/iscsi/keys.h \
 	gateway/iscsi/login.c gateway/iscsi/login.h \
 	gateway/iscsi/login_phase.c \

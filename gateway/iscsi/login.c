@@ -59,6 +59,7 @@ login_init(struct login *login, const struct login_ops *ops, void *arg, const st
 	memset(login, 0, sizeof(*login));
 	login->ops = ops;
 	login->arg = arg;
+	login->portal_group = ISCSI_PORTAL_GROUP_DEFAULT;
 	params_init(&login->params, limits);
 	textbuf_init(&login->in, LOGIN_TEXT_MAX);
 	/* an unknown key of two bytes is answered with sixteen */
@@ -192,7 +193,7 @@ check_names(struct login *login)
 		rc = login->ops->find_target(login->arg, login);
 		if (rc < 0)
 			return rc;
-		keys_addf(&login->out, "TargetPortalGroupTag", "%d", LOGIN_PORTAL_GROUP);
+		keys_addf(&login->out, "TargetPortalGroupTag", "%u", login->portal_group);
 	} else if (login->ops->find_discovery) {
 		rc = login->ops->find_discovery(login->arg, login);
 		if (rc < 0)
@@ -370,6 +371,13 @@ login_request(struct login *login, const uint8_t bhs[ISCSI_BHS_LEN], const void 
 	/* what the last reply carried is sent */
 	textbuf_drop(&login->out, min_of(login->out.len, (size_t)ISCSI_DEFAULT_SEGMENT));
 	rc = request(login, bhs, text, len, ret);
-	if (rc < 0)
+	if (rc < 0) {
 		*ret = (struct login_reply){.status = login_status_of(rc)};
+		textbuf_reset(&login->out);
+		if (rc == -EREMOTE || rc == -EREMCHG) {
+			keys_add(&login->out, "TargetAddress", login->redirect);
+			ret->text = login->out.data;
+			ret->text_len = (uint32_t)login->out.len;
+		}
+	}
 }

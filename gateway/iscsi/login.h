@@ -23,14 +23,13 @@
 #define LOGIN_TEXT_MAX 16384 /* key=value text of one request sequence; 6.1 asks for at least 8192 */
 #define LOGIN_ALIAS_MAX 255
 #define LOGIN_REQUESTS_MAX 64
-#define LOGIN_PORTAL_GROUP 1
 
 struct auth_method;
 struct login;
 
 struct login_ops {
 	/** May this initiator log in to the target of this (normalised) name? 0, -ENOENT, -EPERM,
-	 * LG_ESTOPPING.  Sets access (a reference), entry and, when it refuses, why. */
+	 * LG_ESTOPPING, or -EREMOTE and -EREMCHG with redirect set.  Sets access (a reference), entry and, when it refuses, why. */
 	int (*find_target)(void *arg, struct login *login);
 	/** The same for discovery; NULL: anybody. */
 	int (*find_discovery)(void *arg, struct login *login);
@@ -58,6 +57,8 @@ struct login {
 	char initiator[ISCSI_NAME_MAX + 1];
 	char alias[LOGIN_ALIAS_MAX + 1];
 	char target[ISCSI_NAME_MAX + 1];
+	uint16_t portal_group;             /* by which it came */
+	char redirect[ISCSI_REDIRECT_MAX]; /* with status class 1: where to go */
 
 	/* authentication */
 	struct iscsi_access *access;      /* a reference; NULL: there are no rules */

@@ -16,7 +16,9 @@ find_target(void *arg, struct login *login)
 	struct conn *conn = arg;
 	int rc = target_find(conn->server, login->target, &conn->target);
 
-	return rc < 0 ? rc : access_for_target(conn, login);
+	if (rc == 0)
+		rc = access_for_target(conn, login);
+	return rc < 0 ? rc : portal_admit(conn, login);
 }
 
 static const struct login_ops login_ops = {
@@ -40,6 +42,7 @@ login_phase_init(struct conn *conn)
 	if (!conn->login)
 		return -ENOMEM;
 	login_init(conn->login, &login_ops, conn, &limits);
+	conn->login->portal_group = conn->portal_group;
 	return 0;
 }
 
@@ -100,25 +103,33 @@ make_answer(struct conn *conn, const uint8_t bhs[ISCSI_BHS_LEN], const struct lo
 }
 
 static void
-refuse(struct conn *conn, const uint8_t bhs[ISCSI_BHS_LEN], uint16_t status)
+refuse(struct conn *conn, const uint8_t bhs[ISCSI_BHS_LEN], const struct login_reply *reply,
+       enum close_reason reason)
 {
 	const struct login *login = conn->login;
-	struct login_reply reply = {.status = status};
-	struct command *cmd = make_answer(conn, bhs, &reply);
+	struct command *cmd = make_answer(conn, bhs, reply);
+	uint16_t status = reply->status;
 
 	if (!cmd)
 		return;
+	if (status >> 8 == 1) {
+		counter_add(&conn->shard->stats.redirects, 1);
+		tx_queue(conn, cmd, login_fill);
+		conn_drain(conn, CLOSE_REDIRECTED);
+		return;
+	}
 	counter_add(&conn->shard->stats.login_failures, 1);
 	(void)snprintf(conn->detail, sizeof(conn->detail), "%s (0x%04x)%s%.80s%s%s",
 		       login_status_text(status), status, *login->target ? ", " : "", login->target,
 		       login->why ? ": " : "", login->why ? login->why : "");
 	tx_queue(conn, cmd, login_fill);
-	conn_drain(conn, CLOSE_LOGIN_FAILED);
+	conn_drain(conn, reason);
 }
 
 void
 login_phase_fail(struct conn *conn, uint16_t status)
 {
+	const struct login_reply reply = {.status = status};
 	struct command *held = conn->login_answer;
 	uint8_t bhs[ISCSI_BHS_LEN];
 
@@ -127,7 +138,7 @@ login_phase_fail(struct conn *conn, uint16_t status)
 		conn->login_answer = NULL;
 		command_free(held);
 	}
-	refuse(conn, bhs, status);
+	refuse(conn, bhs, &reply, CLOSE_LOGIN_FAILED);
 }
 
 void
@@ -151,7 +162,12 @@ login_phase_request(struct conn *conn)
 
 	login_request(conn->login, rx->head, rx->text.data, (uint32_t)rx->text.len, &reply);
 	if (reply.status != ISCSI_LOGIN_OK) {
-		refuse(conn, rx->head, reply.status);
+		refuse(conn, rx->head, &reply, CLOSE_LOGIN_FAILED);
+		return;
+	}
+	if (reply.full && crowd_take_place(conn) < 0) {
+		reply = (struct login_reply){.status = ISCSI_LOGIN_OUT_OF_RESOURCES};
+		refuse(conn, rx->head, &reply, CLOSE_LIMIT);
 		return;
 	}
 	cmd = make_answer(conn, rx->head, &reply);

@@ -7,6 +7,7 @@
  *   silence for nop_interval: a NOP-In; no complete PDU for nop_timeout after it   closed
  *   data that was asked for, or answers that are not read, make no progress for both together   closed
  *   no command for idle_timeout (when there is one)     closed, with an asynchronous message before
+ *   asked to log out, and the grace is over             dropped
  *
  * While it is we who do not read (memory is short) the initiator's time does not run.
  */
@@ -120,7 +121,14 @@ conn_tick(struct conn *conn)
 			conn_close(conn, CLOSE_LOGIN_TIMEOUT);
 		break;
 	case CONN_FULL:
-		tick_full(conn, now);
+		if (conn->logout_asked && now >= conn->drop_at_ms)
+			conn_drop(conn, conn->drop_reason);
+		else
+			tick_full(conn, now);
+		break;
+	case CONN_LOGOUT:
+		if (conn->logout_asked && now >= conn->drop_at_ms)
+			conn_drop(conn, conn->drop_reason);
 		break;
 	default:
 		break;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Portals: where the target listens, exactly as configured.
+ * Portals: where the target listens, exactly as configured, in which portal
+ * group, and where logins are sent that come there.
  *
  * A portal is polled on the first loop; what it accepts goes round the loops by message.
  *   no descriptor is left (EMFILE, ENFILE)   it rests for a moment: the backlog waits
- *   too many connections                     closed at once, counted
+ *   too many connections                     closed at once, counted; see crowd.c for who is too many
  *
  * Threads: the list is under server->lock; poll, timer and descriptor belong to
  * the loop from portal_start() to portal_stop().
@@ -22,7 +23,7 @@
 #include "common/log.h"
 #include "gateway/iscsi/conn.h"
 
-#define BACKLOG 256
+#define BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
 #define REST_MS 100
 #define ACCEPTS_MAX 64 /* of one readable event */
 
@@ -37,6 +38,8 @@ struct portal {
 	char bound[ADDRESS_MAX];
 	char port[8];
 	bool wildcard, ipv6;
+	uint16_t group;
+	struct iscsi_redirect redirect; /* under server->lock */
 	/* removal */
 	pthread_mutex_t lock;
 	pthread_cond_t closed_cond;
@@ -69,7 +72,8 @@ struct arrival {
 	struct loop_msg msg;
 	struct shard *shard;
 	int fd;
-	char peer[ADDRESS_MAX];
+	uint16_t group;
+	char peer[ADDRESS_MAX], portal[ADDRESS_MAX];
 };
 
 static void
@@ -94,7 +98,7 @@ on_arrival(struct loop_msg *msg)
 
 	if (atomic_load(&arrival->shard->server->stopping))
 		give_up(arrival->shard, arrival->fd, arrival->peer, CLOSE_STOPPING);
-	else if (conn_new(arrival->shard, arrival->fd, arrival->peer) < 0)
+	else if (conn_new(arrival->shard, arrival->fd, arrival->peer, arrival->portal, arrival->group) < 0)
 		give_up(arrival->shard, arrival->fd, arrival->peer, CLOSE_NO_MEMORY);
 	free(arrival);
 }
@@ -106,7 +110,9 @@ arrive(struct portal *portal, int fd, const char *peer)
 	unsigned turn = atomic_fetch_add(&server->next_shard, 1);
 	struct arrival *arrival;
 
-	if (atomic_fetch_add(&server->nconns, 1) >= server->limits.max_connections) {
+	/* the twice is for those that are closed and not freed yet */
+	if (atomic_fetch_add(&server->nconns, 1) >=
+	    server->limits.max_connections + 2 * server->limits.max_logins) {
 		give_up(portal->shard, fd, peer, CLOSE_LIMIT);
 		return;
 	}
@@ -118,7 +124,9 @@ arrive(struct portal *portal, int fd, const char *peer)
 	arrival->msg.fn = on_arrival;
 	arrival->shard = &server->shards[turn % server->nshards];
 	arrival->fd = fd;
+	arrival->group = portal->group;
 	(void)snprintf(arrival->peer, sizeof(arrival->peer), "%s", peer);
+	(void)snprintf(arrival->portal, sizeof(arrival->portal), "%s", portal->bound);
 	loop_post(arrival->shard->loop, &arrival->msg);
 }
 
@@ -227,6 +235,7 @@ resolve(const char *address, struct addrinfo **ret, struct errinfo *info)
 				 .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE};
 	const char *colon = strrchr(address, ':');
 	char host[ADDRESS_MAX];
+	struct in_addr in;
 	size_t n;
 
 	if (!colon || (n = (size_t)(colon - address)) == 0 || n >= sizeof(host))
@@ -241,6 +250,9 @@ resolve(const char *address, struct addrinfo **ret, struct errinfo *info)
 		memmove(host, host + 1, n - 1);
 		hints.ai_family = AF_INET6;
 	}
+	/* getaddrinfo() takes 127.1 as well, and what is bound is to be what is written */
+	if (hints.ai_family == AF_INET && inet_pton(AF_INET, host, &in) != 1)
+		goto wrong;
 	if (strspn(colon + 1, "0123456789") != strlen(colon + 1) || !colon[1] || strlen(colon + 1) > 5 ||
 	    strtoul(colon + 1, NULL, 10) > 65535 || getaddrinfo(host, colon + 1, &hints, ret) != 0)
 		goto wrong;
@@ -312,10 +324,20 @@ describe(struct portal *portal)
 int
 iscsi_portal_add(struct iscsi_server *server, const char *address, char *ret_bound, struct errinfo *info)
 {
+	return iscsi_portal_add_to(server, ISCSI_PORTAL_GROUP_DEFAULT, address, ret_bound, info);
+}
+
+int
+iscsi_portal_add_to(struct iscsi_server *server, uint16_t group, const char *address, char *ret_bound,
+		    struct errinfo *info)
+{
 	struct addrinfo *ai;
 	struct portal *portal;
-	int rc = resolve(address, &ai, info);
+	int rc;
 
+	if (!group)
+		return err_set(info, -EINVAL, "a portal group has a number from 1 to 65535");
+	rc = resolve(address, &ai, info);
 	if (rc < 0)
 		return rc;
 	rc = open_socket(ai);
@@ -330,6 +352,7 @@ iscsi_portal_add(struct iscsi_server *server, const char *address, char *ret_bou
 	portal->server = server;
 	portal->shard = &server->shards[0];
 	portal->fd = rc;
+	portal->group = group;
 	(void)snprintf(portal->address, sizeof(portal->address), "%s", address);
 	pthread_mutex_init(&portal->lock, NULL);
 	pthread_cond_init(&portal->closed_cond, NULL);
@@ -346,8 +369,14 @@ iscsi_portal_add(struct iscsi_server *server, const char *address, char *ret_bou
 	pthread_mutex_unlock(&server->lock);
 	if (ret_bound)
 		(void)snprintf(ret_bound, ADDRESS_MAX, "%s", portal->bound);
-	log_info("iscsi: listening on %s", portal->bound);
+	log_info("iscsi: listening on %s, portal group %u", portal->bound, group);
 	return 0;
+}
+
+static bool
+is_called(const struct portal *portal, const char *address)
+{
+	return !strcmp(portal->address, address) || !strcmp(portal->bound, address);
 }
 
 int
@@ -357,7 +386,7 @@ iscsi_portal_remove(struct iscsi_server *server, const char *address)
 
 	pthread_mutex_lock(&server->lock);
 	for (p = &server->portals; (portal = *p); p = &portal->next) {
-		if (!strcmp(portal->address, address) || !strcmp(portal->bound, address))
+		if (is_called(portal, address))
 			break;
 	}
 	if (portal)
@@ -386,18 +415,226 @@ portals_free(struct iscsi_server *server)
 	}
 }
 
+/* -- groups and redirection ---------------------------------------------- */
+
+bool
+portal_group_leads(const struct iscsi_target *target, uint16_t group)
+{
+	for (unsigned i = 0; i < target->ngroups; i++)
+		if (target->groups[i] == group)
+			return true;
+	return !target->ngroups;
+}
+
 void
-portals_addresses(struct iscsi_server *server, const char *local, struct textbuf *out)
+portals_addresses(struct iscsi_server *server, const struct iscsi_target *target, const char *local,
+		  struct textbuf *out)
 {
 	bool local_ipv6 = local[0] == '[';
 	int host = (int)(strrchr(local, ':') - local);
 
 	for (const struct portal *portal = server->portals; portal; portal = portal->next) {
+		if (!portal_group_leads(target, portal->group))
+			continue;
 		if (!portal->wildcard)
-			keys_addf(out, "TargetAddress", "%s,%d", portal->bound, LOGIN_PORTAL_GROUP);
+			keys_addf(out, "TargetAddress", "%s,%u", portal->bound, portal->group);
 		else if (portal->ipv6 == local_ipv6)
 			/* any address will do: the one by which he came surely works for him */
-			keys_addf(out, "TargetAddress", "%.*s:%s,%d", host, local, portal->port,
-				  LOGIN_PORTAL_GROUP);
+			keys_addf(out, "TargetAddress", "%.*s:%s,%u", host, local, portal->port,
+				  portal->group);
 	}
+}
+
+int
+iscsi_redirect_check(const char *to, struct errinfo *info)
+{
+	const char *colon = strrchr(to, ':');
+	struct errinfo why;
+	struct addrinfo *ai;
+	size_t n;
+
+	if (resolve(to, &ai, &why) == 0) {
+		freeaddrinfo(ai);
+		return 0;
+	}
+	/* 13.8: a domain name will do as well */
+	n = colon ? (size_t)(colon - to) : 0;
+	if (n && n < ISCSI_REDIRECT_MAX - 8 &&
+	    strspn(to, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") == n &&
+	    strspn(to, "0123456789.") < n && colon[1] && strlen(colon + 1) <= 5 &&
+	    strspn(colon + 1, "0123456789") == strlen(colon + 1) && strtoul(colon + 1, NULL, 10) <= 65535)
+		return 0;
+	return err_set(info, -EINVAL,
+		       "\"%.80s\" is no address to send initiators to: ADDRESS:PORT or HOST:PORT, as in "
+		       "192.0.2.1:3260",
+		       to);
+}
+
+/* Under the lock; portal may be gone. */
+static const struct iscsi_redirect *
+redirect_of(const struct conn *conn)
+{
+	const struct iscsi_target *target = conn->target;
+
+	if (*target->redirect.to && strcmp(target->redirect.to, conn->local) != 0)
+		return &target->redirect;
+	for (const struct portal *portal = conn->server->portals; portal; portal = portal->next)
+		if (!strcmp(portal->bound, conn->portal) && *portal->redirect.to)
+			return &portal->redirect;
+	return NULL;
+}
+
+int
+portal_admit(struct conn *conn, struct login *login)
+{
+	struct iscsi_server *server = conn->server;
+	const struct iscsi_redirect *redirect;
+	int rc = 0;
+
+	pthread_mutex_lock(&server->lock);
+	redirect = redirect_of(conn);
+	if (redirect) {
+		(void)snprintf(login->redirect, sizeof(login->redirect), "%s", redirect->to);
+		rc = redirect->permanent ? -EREMCHG : -EREMOTE;
+	} else if (!portal_group_leads(conn->target, conn->portal_group)) {
+		login->why = "no portal of this group leads to the target";
+		rc = -ENOENT;
+	}
+	pthread_mutex_unlock(&server->lock);
+	return rc;
+}
+
+static void
+set_redirect(struct iscsi_redirect *place, const struct iscsi_redirect *redirect)
+{
+	if (redirect)
+		*place = *redirect;
+	else
+		*place->to = 0;
+}
+
+int
+iscsi_portal_set_redirect(struct iscsi_server *server, const char *address,
+			  const struct iscsi_redirect *redirect)
+{
+	struct portal *portal;
+
+	pthread_mutex_lock(&server->lock);
+	for (portal = server->portals; portal && !is_called(portal, address); portal = portal->next)
+		;
+	if (portal)
+		set_redirect(&portal->redirect, redirect);
+	pthread_mutex_unlock(&server->lock);
+	return portal ? 0 : -ENOENT;
+}
+
+int
+iscsi_target_set_redirect(struct iscsi_server *server, const char *name,
+			  const struct iscsi_redirect *redirect)
+{
+	struct iscsi_target *target;
+	char lower[ISCSI_NAME_MAX + 1];
+	int rc = login_name(name, lower) < 0 ? -ENOENT : target_find(server, lower, &target);
+
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&server->lock);
+	set_redirect(&target->redirect, redirect);
+	pthread_mutex_unlock(&server->lock);
+	target_unref(server, target);
+	return 0;
+}
+
+/* On the connection's loop. */
+static bool
+is_astray(const struct conn *conn, const void *arg)
+{
+	bool leads;
+
+	if (conn->target != arg)
+		return false;
+	pthread_mutex_lock(&conn->server->lock);
+	leads = portal_group_leads(conn->target, conn->portal_group);
+	pthread_mutex_unlock(&conn->server->lock);
+	return !leads;
+}
+
+int
+iscsi_target_set_groups(struct iscsi_server *server, const char *name, const uint16_t *tags, size_t n)
+{
+	struct iscsi_target *target;
+	char lower[ISCSI_NAME_MAX + 1];
+	int rc;
+
+	if (n > ISCSI_GROUPS_MAX)
+		return -EINVAL;
+	rc = login_name(name, lower) < 0 ? -ENOENT : target_find(server, lower, &target);
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&server->lock);
+	if (n)
+		memcpy(target->groups, tags, n * sizeof(*tags));
+	target->ngroups = (unsigned)n;
+	pthread_mutex_unlock(&server->lock);
+	(void)kick_all(server, is_astray, target, CLOSE_PORTAL_REMOVED, STOP_GRACE_MS);
+	target_unref(server, target);
+	return 0;
+}
+
+/* -- inspection ---------------------------------------------------------- */
+
+struct census {
+	struct shard *shard;
+	const char *portal;
+	size_t n;
+};
+
+static int
+count_shard(void *arg)
+{
+	struct census *census = arg;
+
+	for (const struct conn *conn = census->shard->conns; conn; conn = conn->next)
+		census->n += conn->state != CONN_CLOSING && !strcmp(conn->portal, census->portal);
+	return 0;
+}
+
+static size_t
+count_connections(struct iscsi_server *server, const char *portal)
+{
+	struct census census = {.portal = portal};
+
+	for (unsigned i = 0; i < server->nshards; i++) {
+		census.shard = &server->shards[i];
+		(void)loop_call(census.shard->loop, count_shard, &census); /* returns 0 */
+	}
+	return census.n;
+}
+
+json_t *
+iscsi_portals(struct iscsi_server *server)
+{
+	json_t *array = json_array(), *object;
+	size_t i;
+
+	pthread_mutex_lock(&server->lock);
+	for (const struct portal *p = server->portals; p; p = p->next) {
+		const struct iscsi_redirect *r = &p->redirect;
+
+		object = json_pack("{s:s, s:s, s:i, s:o}", "address", p->address, "bound", p->bound, "group",
+				   (int)p->group, "redirect",
+				   *r->to ? json_pack("{s:s, s:b}", "to", r->to, "permanent", r->permanent)
+					  : json_null());
+		if (object)
+			json_array_insert_new(array, 0, object); /* the list has the newest first */
+	}
+	pthread_mutex_unlock(&server->lock);
+	json_array_foreach(array, i, object)
+	{
+		const char *bound = json_string_value(json_object_get(object, "bound"));
+
+		json_object_set_new(object, "connections",
+				    json_integer((json_int_t)count_connections(server, bound)));
+	}
+	return array;
 }

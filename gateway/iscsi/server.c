@@ -3,7 +3,8 @@
  * The server: made, stopped.
  *
  * Stop: no more connections; initiators are asked to log out and have
- * STOP_GRACE_MS for it; then what is left is closed and awaited, however long its tasks take.
+ * STOP_GRACE_MS for it; then what is left is told that it is dropped, closed and awaited, however long its tasks
+ * take.
  */
 #include "gateway/iscsi/server.h"
 
@@ -19,6 +20,8 @@ iscsi_limits_default(struct iscsi_limits *limits)
 {
 	*limits = (struct iscsi_limits){
 		.max_connections = 1024,
+		.max_connections_per_address = 512,
+		.max_logins = 256,
 		.login_timeout_ms = 15000,
 		.idle_timeout_ms = 0,
 		.nop_interval_ms = 30000,
@@ -107,20 +110,20 @@ ask_shard(void *arg)
 
 	for (struct conn *conn = shard->conns; conn; conn = next) {
 		next = conn->next;
-		conn_ask_logout(conn, CLOSE_STOPPING);
+		conn_ask_logout(conn, CLOSE_STOPPING, STOP_GRACE_MS);
 	}
 	return 0;
 }
 
 static int
-close_shard(void *arg)
+drop_shard(void *arg)
 {
 	struct shard *shard = arg;
 	struct conn *next;
 
 	for (struct conn *conn = shard->conns; conn; conn = next) {
 		next = conn->next;
-		conn_close(conn, CLOSE_STOPPING);
+		conn_drop(conn, CLOSE_STOPPING);
 	}
 	return 0;
 }
@@ -143,7 +146,7 @@ iscsi_server_free(struct iscsi_server *server)
 	if (!server_await(server, NULL, 0, STOP_GRACE_MS)) {
 		/* one that moves between loops is met on a later visit */
 		do {
-			each_shard(server, close_shard);
+			each_shard(server, drop_shard);
 		} while (!server_await(server, NULL, 0, 50));
 	}
 	while (server->targets) {

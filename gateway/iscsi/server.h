@@ -20,9 +20,11 @@
 #include "gateway/iscsi/status.h"
 
 #define ADDRESS_MAX 64     /* "[...]:65535" */
+#define CROWD_BUCKETS 256u
 #define STOP_GRACE_MS 2000 /* from a request to log out to the end of a connection */
 
 struct conn;
+struct crowd_peer;
 struct portal;
 struct session;
 
@@ -31,6 +33,7 @@ struct session;
 	STAT(accepted)                                                                                       \
 	STAT(logins)                                                                                         \
 	STAT(login_failures)                                                                                 \
+	STAT(redirects)                                                                                      \
 	STAT(logouts)                                                                                        \
 	STAT(rejects)                                                                                        \
 	STAT(pdus_in)                                                                                        \
@@ -59,6 +62,8 @@ struct shard {
 	struct iscsi_server *server;
 	struct loop *loop;
 	struct conn *conns;
+	struct conn *half_first, *half_last; /* those that have not logged in, the oldest first */
+	unsigned nhalf;
 	struct iscsi_stats stats;
 };
 
@@ -66,6 +71,9 @@ struct iscsi_target {
 	char name[ISCSI_NAME_MAX + 1];
 	struct scsi_target *scsi;
 	struct iscsi_access *access; /* a reference, under the lock; NULL: no rules */
+	struct iscsi_redirect redirect;    /* under the lock */
+	uint16_t groups[ISCSI_GROUPS_MAX]; /* under the lock: the portal groups that lead to it */
+	unsigned ngroups;                  /* 0: all of them do */
 	struct iscsi_target *next;
 	unsigned refs; /* the table's, and one for each connection that found it */
 	bool removed;
@@ -92,6 +100,9 @@ struct iscsi_server {
 	struct iscsi_access *discovery; /* as of a target */
 	struct session *sessions;
 	uint16_t last_tsih;
+	struct crowd_peer *peers[CROWD_BUCKETS]; /* crowd.c: who has how many places */
+	unsigned nplaces;
+	unsigned last_drop_id; /* kick.c; serialised by the caller */
 };
 
 /** The shard of a loop, or NULL when connections may not live there. */
@@ -116,8 +127,19 @@ bool access_shows(const struct iscsi_target *target, const char *initiator, cons
 
 /* -- portal.c -- */
 void portals_free(struct iscsi_server *server);
-/** Append the TargetAddress keys that an initiator which came in at `local` can use. */
-void portals_addresses(struct iscsi_server *server, const char *local, struct textbuf *out);
+/** Append the TargetAddress keys by which an initiator that came in at `local` can reach the target.  Under the
+ * lock. */
+void portals_addresses(struct iscsi_server *server, const struct iscsi_target *target, const char *local,
+		       struct textbuf *out);
+/** Under the lock: does a portal group lead to the target? */
+bool portal_group_leads(const struct iscsi_target *target, uint16_t group);
+/** The last word of login_ops.find_target: 0, -ENOENT, or where to go instead, as -EREMOTE and -EREMCHG. */
+int portal_admit(struct conn *conn, struct login *login);
+
+/* -- kick.c -- */
+/** Ask the connections that match() to log out, see that they do; how many there were.  Not on a loop. */
+size_t kick_all(struct iscsi_server *server, bool (*match)(const struct conn *conn, const void *arg),
+		const void *arg, enum close_reason reason, unsigned grace_ms);
 /** "192.0.2.1:3260", "[2001:db8::1]:3260" */
 struct sockaddr;
 void address_format(const struct sockaddr *sa, char ret[ADDRESS_MAX]);

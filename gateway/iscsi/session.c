@@ -3,14 +3,14 @@
  * Sessions.  A session has one connection (MaxConnections is 1) and lives and
  * dies with it, on its loop.
  *
- * Reinstatement (RFC 7143 6.3.5): a login with the initiator name, ISID and
- * target of a session that is there first ends that session.  The connection
+ * Reinstatement (RFC 7143 6.3.5): a login with the initiator name, ISID,
+ * target and portal group of a session that is there first ends that session.  The connection
  * waits (CONN_WAITING) as the old session's successor; when the last task of
  * the old one has ended and it is out of the table, the successor goes on.  So no write of
  * the old session takes effect after the new one's login response.  A login with the TSIH and CID of
  * a session (6.3.4) is the same, but keeps the TSIH and the negotiated values.
  *
- * Invariants: under the lock, at most one session a (initiator, ISID, target);
+ * Invariants: under the lock, at most one session a (initiator, ISID, target, portal group);
  * waiting_for and successor point at each other or are both NULL.
  *
  * Failure: no memory or no nexus fails the login.
@@ -58,7 +58,8 @@ session_maxcmdsn(struct session *session, bool narrow)
 static bool
 same_nexus(const struct session *session, const struct login *login, const struct iscsi_target *target)
 {
-	return session->target == target && !memcmp(session->isid, login->isid, sizeof(session->isid)) &&
+	return session->target == target && session->portal_group == login->portal_group &&
+	       !memcmp(session->isid, login->isid, sizeof(session->isid)) &&
 	       !strcmp(session->initiator, login->initiator);
 }
 
@@ -254,6 +255,7 @@ session_new(struct conn *conn)
 	memcpy(session->user, login->user, sizeof(session->user));
 	memcpy(session->isid, login->isid, sizeof(session->isid));
 	session->cid = login->cid;
+	session->portal_group = login->portal_group;
 	session->params = login->params;
 	/* logins are immediate: their CmdSN is that of the first command */
 	session->expcmdsn = login->cmdsn;
@@ -272,6 +274,9 @@ enter(struct conn *conn, struct session *session)
 		return LG_ESTOPPING;
 	if (conn->target && conn->target->removed)
 		return -ENODEV;
+	/* it may have changed since the login found it */
+	if (conn->target && !portal_group_leads(conn->target, conn->portal_group))
+		return -ENOENT;
 	old = find_same(server, conn->login, conn->target);
 	if (old) {
 		wait_for(conn, old);
@@ -313,7 +318,7 @@ session_admit(struct conn *conn)
 	}
 	conn->session = session;
 	if (conn->target) {
-		rc = scsi_nexus_new(conn->target->scsi, session->initiator, session->isid, LOGIN_PORTAL_GROUP,
+		rc = scsi_nexus_new(conn->target->scsi, session->initiator, session->isid, conn->portal_group,
 				    &session->nexus);
 		if (rc == 0)
 			rc = access_admit(conn);

@@ -23,6 +23,7 @@ struct session {
 	char user[CHAP_NAME_MAX + 1]; /* CHAP account, or "" */
 	uint8_t isid[6];
 	uint16_t tsih, cid;
+	uint16_t portal_group;
 	struct params params;
 
 	/* 4.2.2.1: the window is [expcmdsn, maxcmdsn] as last told */
@@ -53,6 +54,10 @@ void session_end_all(struct iscsi_server *server, const struct iscsi_target *tar
 
 /** login_ops.find_session */
 int session_find_for_login(void *arg, struct login *login);
+
+#define SESSION_ID_MAX 24
+/** "TSIH-ISID" in hex: what administrators call it by. */
+void session_id(const struct session *session, char ret[SESSION_ID_MAX]);
 
 enum cmdsn_verdict { CMDSN_NOW, CMDSN_LATER, CMDSN_IGNORE };
 /** What to do with a non-immediate command of this number, 4.2.2.1. */

@@ -11,6 +11,8 @@ static const struct {
 	enum iscsi_login_status status;
 } login_map[] = {
 	{0, ISCSI_LOGIN_OK},
+	{-EREMOTE, ISCSI_LOGIN_MOVED_FOR_NOW},
+	{-EREMCHG, ISCSI_LOGIN_MOVED_FOR_GOOD},
 	{LG_EPROTO, ISCSI_LOGIN_INITIATOR_ERROR},
 	{-EINVAL, ISCSI_LOGIN_INITIATOR_ERROR},
 	{-EMSGSIZE, ISCSI_LOGIN_INITIATOR_ERROR},
@@ -45,6 +47,8 @@ static const struct {
 	const char *text;
 } login_texts[] = {
 	{ISCSI_LOGIN_OK, "success"},
+	{ISCSI_LOGIN_MOVED_FOR_NOW, "target moved temporarily"},
+	{ISCSI_LOGIN_MOVED_FOR_GOOD, "target moved permanently"},
 	{ISCSI_LOGIN_INITIATOR_ERROR, "initiator error"},
 	{ISCSI_LOGIN_AUTH_FAILED, "authentication failure"},
 	{ISCSI_LOGIN_FORBIDDEN, "not authorized for this target"},

@@ -38,11 +38,15 @@ void iscsi_condition_sense(enum iscsi_condition condition, uint8_t sense[ISCSI_C
 	CLOSE(REINSTATED, "reinstated", false, "the initiator logged in anew")                               \
 	CLOSE(STOPPING, "stopping", false, "lungate stops")                                                  \
 	CLOSE(TARGET_REMOVED, "target_removed", false, "the target was removed")                             \
+	CLOSE(PORTAL_REMOVED, "portal_removed", false, "its portal was removed, or leads elsewhere now")     \
+	CLOSE(KICKED, "kicked", false, "the administrator ended the session")                                \
+	CLOSE(REDIRECTED, "redirected", false, "the login was sent elsewhere")                               \
 	CLOSE(ACCESS, "access_withdrawn", false, "its access was taken away")                              \
 	CLOSE(TARGET_RESET, "target_reset", false, "target cold reset")                                      \
 	CLOSE(IDLE, "idle", false, "idle for too long")                                                      \
 	CLOSE(SOCKET, "socket_error", true, "the socket failed")                                             \
 	CLOSE(LIMIT, "connection_limit", true, "too many connections")                                       \
+	CLOSE(CROWDED, "login_crowded", true, "more logins at a time than max_logins: the oldest goes")      \
 	CLOSE(LOGIN_FAILED, "login_failed", true, "the login was refused")                                   \
 	CLOSE(LOGIN_TIMEOUT, "login_timeout", true, "no login in time")                                      \
 	CLOSE(NOP_TIMEOUT, "nop_timeout", true, "no answer to a NOP-In")                                     \

@@ -162,9 +162,9 @@ visit_shard(void *arg)
 		if (conn->target != visit->target)
 			continue;
 		if (visit->ask)
-			conn_ask_logout(conn, CLOSE_TARGET_REMOVED);
+			conn_ask_logout(conn, CLOSE_TARGET_REMOVED, STOP_GRACE_MS);
 		else
-			conn_close(conn, CLOSE_TARGET_REMOVED);
+			conn_drop(conn, CLOSE_TARGET_REMOVED);
 	}
 	return 0;
 }

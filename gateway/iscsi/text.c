@@ -96,7 +96,7 @@ static void
 add_target(struct conn *conn, const struct iscsi_target *target)
 {
 	keys_add(&conn->text_out, "TargetName", target->name);
-	portals_addresses(conn->server, conn->local, &conn->text_out);
+	portals_addresses(conn->server, target, conn->local, &conn->text_out);
 }
 
 /* Appendix C: in a normal session only its own target. */

@@ -184,6 +184,8 @@ consume(struct conn *conn, size_t n)
 
 		if (n < slot_bytes(slot))
 			break;
+		/* a whole PDU: who takes a byte now and then is as bad as who takes none */
+		tx->progress_ms = loop_now_ms(conn->loop);
 		n -= slot_bytes(slot);
 		tx->first = (tx->first + 1) % TX_SLOTS;
 		tx->n--;
@@ -221,7 +223,6 @@ send_batch(struct conn *conn)
 			conn_close_detail(conn, CLOSE_SOCKET, "%s", strerror(errno));
 		return false;
 	}
-	tx->progress_ms = loop_now_ms(conn->loop);
 	counter_add(&conn->bytes_out, (uint64_t)rc);
 	counter_add(&conn->shard->stats.bytes_out, (uint64_t)rc);
 	consume(conn, (size_t)rc);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "test/lib/rawiscsi.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -36,6 +37,24 @@ enum {
 int
 raw_connect(struct raw *raw, const char *address)
 {
+	return raw_connect_from(raw, address, NULL);
+}
+
+static int
+bind_to(int fd, const char *from)
+{
+	struct sockaddr_in sin = {.sin_family = AF_INET};
+
+	if (inet_pton(AF_INET, from, &sin.sin_addr) != 1) {
+		errno = EINVAL;
+		return -1;
+	}
+	return bind(fd, (const struct sockaddr *)&sin, sizeof(sin));
+}
+
+int
+raw_connect_from(struct raw *raw, const char *address, const char *from)
+{
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST}, *ai;
 	const char *colon = strrchr(address, ':');
 	char host[64];
@@ -54,7 +73,8 @@ raw_connect(struct raw *raw, const char *address)
 		return -EINVAL;
 	raw->data = malloc(RAW_DATA_MAX);
 	raw->fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (!raw->data || raw->fd < 0 || connect(raw->fd, ai->ai_addr, ai->ai_addrlen) < 0)
+	if (!raw->data || raw->fd < 0 || (from && bind_to(raw->fd, from) < 0) ||
+	    connect(raw->fd, ai->ai_addr, ai->ai_addrlen) < 0)
 		rc = -errno;
 	freeaddrinfo(ai);
 	if (rc == 0)

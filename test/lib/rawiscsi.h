@@ -37,6 +37,8 @@ struct raw {
 
 /** address as "127.0.0.1:3260" or "[::1]:3260"; 0 or a negative errno. */
 int raw_connect(struct raw *raw, const char *address);
+/** From this IPv4 address, a numeric one of this machine. */
+int raw_connect_from(struct raw *raw, const char *address, const char *from);
 void raw_close(struct raw *raw);
 
 /** Bytes as they are. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -143,15 +144,135 @@ START_TEST(connections_are_limited)
 	for (unsigned i = 0; i < 4; i++)
 		LOGIN(&raw[i], (uint8_t)i, "");
 	ck_assert_int_eq(raw_connect(&more, rig.address), 0);
+	ck_assert_int_eq(raw_login(&more, RIG_INITIATOR, RIG_TARGET, "", 0), ISCSI_LOGIN_OUT_OF_RESOURCES);
 	ck_assert_int_eq(raw_wait_closed(&more), 0);
 	raw_close(&more);
-	ck_assert_int_eq(iscsirig_counter(&rig, "closed_connection_limit"), 1);
+	ck_assert(iscsirig_await(&rig, "closed_connection_limit", 1));
 	ck_assert_int_eq(raw_ready(&raw[3], 0), 0);
 	ck_assert_int_eq(raw_logout(&raw[0]), 0);
 	ck_assert(iscsirig_await_connections(&rig, 3));
 	others_are_well();
 	for (unsigned i = 0; i < 4; i++)
 		raw_close(&raw[i]);
+}
+END_TEST
+
+START_TEST(one_address_does_not_take_all_places)
+{
+	struct iscsi_limits limits;
+	struct raw raw[2], more;
+
+	teardown();
+	iscsi_limits_default(&limits);
+	limits.max_connections_per_address = 2;
+	iscsirig_init(&rig, &limits, 0);
+	for (unsigned i = 0; i < 2; i++)
+		LOGIN(&raw[i], (uint8_t)i, "");
+	ck_assert_int_eq(raw_connect(&more, rig.address), 0);
+	ck_assert_int_eq(raw_login(&more, RIG_INITIATOR, RIG_TARGET, "", 0), ISCSI_LOGIN_OUT_OF_RESOURCES);
+	raw_close(&more);
+	/* all of 127/8 is ours, and 127.0.0.2 is somebody else */
+	ck_assert_int_eq(raw_connect_from(&more, rig.address, "127.0.0.2"), 0);
+	ck_assert_int_eq(raw_login(&more, RIG_INITIATOR, RIG_TARGET, "", 0), 0);
+	raw_close(&more);
+	ck_assert_int_eq(raw_logout(&raw[0]), 0);
+	raw_close(&raw[0]);
+	ck_assert(iscsirig_await_connections(&rig, 1));
+	others_are_well();
+	raw_close(&raw[1]);
+}
+END_TEST
+
+/* Connects and says nothing more, n times; the sockets stay open. */
+static void
+flood(struct raw *raw, unsigned n, const char *from)
+{
+	for (unsigned i = 0; i < n; i++) {
+		ck_assert_int_eq(raw_connect_from(&raw[i], rig.address, from), 0);
+		/* a buffer each would be gigabytes */
+		if (i) {
+			free(raw[i].data);
+			raw[i].data = NULL;
+		}
+	}
+}
+
+static unsigned
+files_to_spare(unsigned want)
+{
+	struct rlimit limit;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	if (limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	}
+	/* ours, and those of the server while they come and go */
+	return (unsigned)min_of((rlim_t)want, limit.rlim_cur / 2 - 100);
+}
+
+START_TEST(logins_that_are_never_finished_make_way)
+{
+	static struct raw crowd[4000];
+	unsigned n = files_to_spare(ARRAY_SIZE(crowd));
+	struct iscsi_limits limits;
+	struct raw served, patient;
+	long open;
+
+	teardown();
+	iscsi_limits_default(&limits);
+	limits.max_connections = 4;
+	limits.max_logins = 64;
+	iscsirig_init(&rig, &limits, 0);
+	LOGIN(&served, 1, "");
+	ck_assert_int_eq(raw_connect_from(&patient, rig.address, "127.0.0.2"), 0);
+	for (unsigned done = 0; done < n;) {
+		unsigned some = min_of(n - done, 250u);
+
+		flood(crowd + done, some, "127.0.0.3");
+		done += some;
+		/* who is logged in notices nothing, and who is quick still gets in */
+		ck_assert_int_eq(raw_ready(&served, 0), 0);
+		open = iscsirig_counter(&rig, "connections");
+		ck_assert_msg(open <= 4 + 2 * 64, "%ld connections", open);
+	}
+	others_are_well();
+	ck_assert_int_eq(raw_ready(&served, 0), 0);
+	/* the oldest of the crowd went, not the lone one that was there before it */
+	ck_assert_int_eq(raw_login(&patient, RIG_INITIATOR, RIG_TARGET, "", 0), 0);
+	ck_assert_int_eq(raw_wait_closed(&crowd[0]), 0);
+	ck_assert_int_ge(iscsirig_counter(&rig, "closed_login_crowded") +
+				 iscsirig_counter(&rig, "closed_connection_limit"),
+			 (long)n - 64);
+	for (unsigned i = 0; i < n; i++)
+		raw_close(&crowd[i]);
+	ck_assert(iscsirig_await_connections(&rig, 2));
+	raw_close(&patient);
+	raw_close(&served);
+}
+END_TEST
+
+START_TEST(of_many_addresses_the_oldest_goes)
+{
+	struct iscsi_limits limits;
+	struct raw first, crowd[8];
+	char from[32];
+
+	teardown();
+	iscsi_limits_default(&limits);
+	limits.max_logins = 8; /* 4 a loop */
+	iscsirig_init(&rig, &limits, 0);
+	ck_assert_int_eq(raw_connect(&first, rig.address), 0);
+	for (unsigned i = 0; i < 8; i++) {
+		snprintf(from, sizeof(from), "127.0.1.%u", i + 1);
+		ck_assert_int_eq(raw_connect_from(&crowd[i], rig.address, from), 0);
+	}
+	ck_assert_int_eq(raw_wait_closed(&first), 0);
+	ck_assert_int_eq(iscsirig_counter(&rig, "closed_login_crowded"), 1);
+	ck_assert_int_eq(raw_login(&crowd[0], RIG_INITIATOR, RIG_TARGET, "", 0), 0);
+	raw_close(&first);
+	for (unsigned i = 0; i < 8; i++)
+		raw_close(&crowd[i]);
 }
 END_TEST
 
@@ -306,10 +427,35 @@ START_TEST(a_data_out_that_stops_in_the_middle)
 	memcpy(bhs + 16, raw.bhs + 16, 8);
 	ck_assert_int_eq(raw_bytes(&raw, bhs, sizeof(bhs)), 0);
 	ck_assert_int_eq(raw_bytes(&raw, raw.data, 10000), 0);
+	others_are_well();
 	ck_assert_int_eq(raw_wait_closed(&raw), 0);
 	raw_close(&raw);
 	ck_assert_uint_eq(rig.disk->bytes[0], 0);
 	others_are_well();
+}
+END_TEST
+
+START_TEST(many_that_owe_their_data_hold_no_more_than_their_part)
+{
+	size_t before = arena_free_pages(rig.arena), held;
+	uint8_t cdb[16];
+	struct raw raw;
+
+	/* a window full of writes of 1 MiB, none of which ever gets its data: 128 MiB for an arena of 64 */
+	LOGIN(&raw, 1, "");
+	raw_cdb_rw16(cdb, true, 0, 2048);
+	for (int i = 0; i < 100; i++)
+		raw_command(&raw, 0, cdb, 16, 0xa1, 1u << 20, NULL, 0);
+	ck_assert_int_eq(raw_recv(&raw), 0);
+	ck_assert_int_eq(OPCODE(&raw), ISCSI_R2T);
+	for (int i = 0; i < 5; i++)
+		others_are_well();
+	held = before - min_of(before, (size_t)arena_free_pages(rig.arena));
+	ck_assert_msg(held <= ((8u << 20) + (2u << 20)) / PAGE_SIZE_BYTES, "%zu pages are held", held);
+	raw_close(&raw);
+	ck_assert(iscsirig_await_sessions(&rig, 0));
+	ck_assert(iscsirig_await_connections(&rig, 0));
+	ck_assert_uint_ge(arena_free_pages(rig.arena) + 64, before);
 }
 END_TEST
 
@@ -330,6 +476,27 @@ START_TEST(who_does_not_read_is_not_read_from)
 	ck_assert_int_eq(
 		iscsirig_counter(&rig, "closed_stalled") + iscsirig_counter(&rig, "closed_nop_timeout"), 1);
 	raw_close(&raw);
+}
+END_TEST
+
+START_TEST(who_reads_a_byte_now_and_then_does_not_read)
+{
+	uint64_t until = clock_ns() + UINT64_C(8000000000);
+	uint8_t cdb[16], byte;
+	struct raw raw;
+
+	be_impatient();
+	LOGIN(&raw, 1, "MaxRecvDataSegmentLength=262144\0");
+	raw_cdb_rw16(cdb, false, 0, 2048);
+	for (int i = 0; i < 40; i++)
+		raw_command(&raw, 0, cdb, 16, 0xc1, 1u << 20, NULL, 0);
+	while (iscsirig_counter(&rig, "connections") > 0 && clock_ns() < until) {
+		ck_assert_int_ge(recv(raw.fd, &byte, 1, MSG_DONTWAIT), -1);
+		usleep(1000);
+	}
+	ck_assert(iscsirig_await_connections(&rig, 0));
+	raw_close(&raw);
+	others_are_well();
 }
 END_TEST
 
@@ -459,6 +626,11 @@ main(void)
 	tcase_add_test(tc, a_huge_login_is_closed_at_its_header);
 	tcase_add_test(tc, a_login_has_its_time);
 	tcase_add_test(tc, connections_are_limited);
+	tcase_add_test(tc, one_address_does_not_take_all_places);
+	tcase_add_test(tc, logins_that_are_never_finished_make_way);
+	tcase_add_test(tc, of_many_addresses_the_oldest_goes);
+	tcase_add_test(tc, many_that_owe_their_data_hold_no_more_than_their_part);
+	tcase_add_test(tc, who_reads_a_byte_now_and_then_does_not_read);
 	tcase_add_test(tc, oversize_in_the_full_feature_phase);
 	tcase_add_test(tc, noise_after_the_login);
 	tcase_add_test(tc, silence_is_asked_for_a_sign_of_life);
