@@ -235,26 +235,24 @@ delete_keys(struct deletion *d, const char *const *keys, size_t n)
 }
 
 static int
-delete_page(struct deletion *d, const char *prefix, char *after, bool *ret_more)
+delete_page(struct deletion *d, const char *prefix, char **token)
 {
 	struct object_req list = {.store = d->bucket.store,
 				  .op = OBJECT_LIST,
 				  .key = prefix,
-				  .start_after = after[0] ? after : NULL,
-				  .max_keys = LIST_KEYS};
+				  .max_keys = LIST_KEYS,
+				  .token = *token};
 	const char *keys[LIST_KEYS];
 	size_t n = 0;
 	int r = object_call(d->bucket.loop, &list);
 
+	*token = list.token;
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < list.nentries; i++)
 		if (!stays(d, list.entries[i].key))
 			keys[n++] = list.entries[i].key;
 	r = delete_keys(d, keys, n);
-	if (list.nentries)
-		snprintf(after, OBJECT_KEY_MAX + 1, "%s", list.entries[list.nentries - 1].key);
-	*ret_more = list.truncated && list.nentries;
 	object_entries_free(list.entries, list.nentries);
 	d->done += n;
 	if (d->fn && r == 0)
@@ -265,15 +263,17 @@ delete_page(struct deletion *d, const char *prefix, char *after, bool *ret_more)
 static int
 delete_objects(struct deletion *d)
 {
-	char prefix[VOLUME_NAME_MAX + 2], after[OBJECT_KEY_MAX + 1] = "", last[OBJECT_KEY_MAX + 1];
+	char prefix[VOLUME_NAME_MAX + 2], last[OBJECT_KEY_MAX + 1];
 	const char *keys[] = {last};
 	struct bucket_key key = {.kind = BUCKET_KEY_VOLUME};
-	bool more = true;
-	int r = 0;
+	char *token = NULL;
+	int r;
 
 	snprintf(prefix, sizeof(prefix), "%s/", d->bucket.prefix);
-	while (r == 0 && more)
-		r = delete_page(d, prefix, after, &more);
+	do
+		r = delete_page(d, prefix, &token);
+	while (r == 0 && token);
+	free(token);
 	if (r == 0)
 		r = bucket_key_format(&key, d->bucket.prefix, last, sizeof(last));
 	if (r >= 0)

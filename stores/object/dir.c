@@ -642,7 +642,7 @@ struct names {
 static bool
 key_wanted(const struct object_req *req, const char *key, bool is_dir)
 {
-	const char *after = req->start_after;
+	const char *after = req->token;
 	size_t n = strlen(key), np = strlen(req->key);
 
 	if (strncmp(key, req->key, min_of(n, np)) != 0 || (!is_dir && n < np))
@@ -717,10 +717,8 @@ list_file(struct walk *w)
 
 	if (rc)
 		return rc == -ENOENT ? 0 : rc;
-	if (req->nentries == req->max_keys) {
-		req->truncated = true;
-		return 0;
-	}
+	if (req->nentries == req->max_keys)
+		return object_list_more(req);
 	return object_list_add(req, w->key, st.size);
 }
 

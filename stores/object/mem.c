@@ -207,7 +207,7 @@ mem_delete(struct table *t, struct object_req *req)
 static int
 mem_list(struct table *t, struct object_req *req)
 {
-	const char *after = req->start_after ? req->start_after : "";
+	const char *after = req->token ? req->token : "";
 	size_t n = strlen(req->key);
 	bool found = false, past = strcmp(after, req->key) >= 0;
 	size_t i = find(t, past ? after : req->key, &found);
@@ -216,7 +216,7 @@ mem_list(struct table *t, struct object_req *req)
 	i += found && past;
 	for (; !rc && i < t->n && !strncmp(t->objects[i].key, req->key, n); i++) {
 		if (req->nentries == req->max_keys) {
-			req->truncated = true;
+			rc = object_list_more(req);
 			break;
 		}
 		rc = object_list_add(req, t->objects[i].key, t->objects[i].size);

@@ -177,6 +177,10 @@ object_done(struct object_req *req, int status)
 		atomic_fetch_add_explicit(&stats->bytes_got, req->length ? req->length : req->size,
 					  memory_order_relaxed);
 	}
+	if (status || !req->truncated) {
+		free(req->token);
+		req->token = NULL;
+	}
 	req->done(req);
 }
 
@@ -209,6 +213,16 @@ object_list_add(struct object_req *req, const char *key, uint64_t size)
 	assert(req->nentries < req->max_keys);
 	req->entries[req->nentries++] = (struct object_entry){copy, size};
 	return 0;
+}
+
+int
+object_list_more(struct object_req *req)
+{
+	assert(req->nentries);
+	free(req->token);
+	req->token = strdup(req->entries[req->nentries - 1].key);
+	req->truncated = true;
+	return req->token ? 0 : -ENOMEM;
 }
 
 void
@@ -268,6 +282,7 @@ object_call(struct loop *loop, struct object_req *req)
 	req->entries = c.req.entries;
 	req->nentries = c.req.nentries;
 	req->truncated = c.req.truncated;
+	req->token = c.req.token;
 	return req->status;
 }
 

@@ -14,7 +14,7 @@
  *   HEAD     size and etag.
  *   DELETE   up to 1,000 keys; a missing key is no error.  Not atomic as a whole.
  *            After done(0) they stay gone over power loss (dir, s3).
- *   LIST     up to max_keys keys with the prefix, in byte order, after start_after.
+ *   LIST     up to max_keys keys with the prefix, in byte order; the next page by the token of the one before.
  *
  * etag is opaque, non-empty, and changes with every PUT (s3: with every other body, since servers make it from the
  * content: who compares and swaps puts a nonce into it).
@@ -66,15 +66,17 @@ struct object_req {
 	uint64_t offset, length;     /* GET */
 	const char *const *keys;     /* DELETE */
 	size_t nkeys;
-	const char *start_after;     /* LIST; NULL = from the beginning */
 	size_t max_keys;             /* LIST; 1..1000 */
+	char *token;                 /* LIST, in and out, malloc'd: NULL for the first page; set by a truncated one, to be
+					given with the next request, which takes it, or freed. Opaque: a key would not do,
+					MinIO does not find every start-after (a.b/x, then a/x) */
 
 	int status;
 	char etag[OBJECT_ETAG_MAX];  /* PUT, GET, HEAD */
 	uint64_t size;               /* GET, HEAD: of the whole object */
 	struct object_entry *entries; /* LIST: free with object_entries_free() */
 	size_t nentries;
-	bool truncated;              /* LIST: there is more */
+	bool truncated;              /* LIST: there is more, see token */
 
 	void (*done)(struct object_req *req);
 	/* private to the store until done */

@@ -27,5 +27,7 @@ uint64_t object_iov_bytes(const struct iovec *iov, int niov);
 
 /** Append to a LIST's result: 0 or -ENOMEM.  The array has room for max_keys. */
 int object_list_add(struct object_req *req, const char *key, uint64_t size);
+/** There are more than these: truncated, and a token that is the last key. */
+int object_list_more(struct object_req *req);
 
 #endif

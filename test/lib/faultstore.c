@@ -60,6 +60,7 @@ carried_done(struct object_req *inner)
 	outer->entries = inner->entries;
 	outer->nentries = inner->nentries;
 	outer->truncated = inner->truncated;
+	outer->token = inner->token;
 	if (c->flip && status == 0)
 		((uint8_t *)outer->iov[0].iov_base)[0] ^= 0x10;
 	if (c->err)

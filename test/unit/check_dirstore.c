@@ -420,7 +420,7 @@ START_TEST(test_leftovers)
 	ck_assert_int_eq(access(path, F_OK), -1);
 	(void)snprintf(path, sizeof(path), "%s/%s", rig_folder, names[1]);
 	ck_assert_int_eq(access(path, F_OK), 0);
-	ck_assert_int_eq(rig_list("", NULL, 10, &req), 0);
+	ck_assert_int_eq(rig_list("", 10, &req), 0);
 	ck_assert_uint_eq(req.nentries, 1);
 	ck_assert_str_eq(req.entries[0].key, "a");
 	object_entries_free(req.entries, req.nentries);

@@ -112,10 +112,9 @@ lists(const struct canned_request *req, struct canned_answer *a)
 }
 
 static int
-list(struct object_req *ret, const char *prefix, const char *after, size_t max)
+list(struct object_req *ret, const char *prefix, size_t max)
 {
-	*ret = (struct object_req){
-		.store = store, .op = OBJECT_LIST, .key = prefix, .start_after = after, .max_keys = max};
+	*ret = (struct object_req){.store = store, .op = OBJECT_LIST, .key = prefix, .max_keys = max};
 	return object_call(loop, ret);
 }
 
@@ -129,12 +128,12 @@ START_TEST(test_list)
 {
 	static const char *const three[] = {PAGE_MORE("t/1", ENTRY("p/a/1") ENTRY("p/a/dir/")),
 					    PAGE_MORE("t2", ""), PAGE(ENTRY("p/a/2")), NULL};
+	static const char *const full[] = {PAGE_MORE("t+3", ENTRY("p/a/1")), PAGE(ENTRY("p/a/2")), NULL};
 	static const char *const wrong[][2] = {
 		{PAGE(ENTRY("p/a/2") ENTRY("p/a/1")), NULL}, /* not in order */
 		{PAGE(ENTRY("p/a/1") ENTRY("p/a/1")), NULL},
 		{PAGE(ENTRY("p/b/1")), NULL}, /* not what was asked for */
 		{PAGE(ENTRY("q/a/1")), NULL},
-		{PAGE(ENTRY("p/a/0")), NULL}, /* in front of start-after */
 		{PAGE(ENTRY("p/a/1") ENTRY("p/a/2") ENTRY("p/a/3") ENTRY("p/a/4")), NULL}, /* too many */
 		{"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>", NULL},
 		{"<html/>", NULL},
@@ -147,28 +146,41 @@ START_TEST(test_list)
 	open_store("&retry=4000");
 	pages = three;
 	use_fault(lists);
-	ck_assert_int_eq(list(&req, "a/", "a/0", 3), 0);
+	ck_assert_int_eq(list(&req, "a/", 3), 0);
 	ck_assert_uint_eq(req.nentries, 2);
 	ck_assert(!req.truncated);
 	ck_assert_str_eq(req.entries[0].key, "a/1");
 	ck_assert_uint_eq(req.entries[0].size, 5);
 	ck_assert_str_eq(req.entries[1].key, "a/2");
 	object_entries_free(req.entries, req.nentries);
-	ck_assert_str_eq(asked[0], "/test-bucket/?encoding-type=url&list-type=2&max-keys=3&prefix=p%2Fa%2F&"
-				   "start-after=p%2Fa%2F0");
+	ck_assert_str_eq(asked[0], "/test-bucket/?encoding-type=url&list-type=2&max-keys=3&prefix=p%2Fa%2F");
 	ck_assert_str_eq(asked[1],
 			 "/test-bucket/?continuation-token=t%2F1&encoding-type=url&list-type=2&max-keys=2&"
 			 "prefix=p%2Fa%2F");
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
 		pages = wrong[i];
 		use_fault(lists);
-		ck_assert_msg(list(&req, "a/", "a/0", 3) == LG_EPROTO, "%s", pages[0]);
+		ck_assert_msg(list(&req, "a/", 3) == LG_EPROTO, "%s", pages[0]);
 		ck_assert_ptr_null(req.entries);
 	}
+	/* a page that is full, and the next one asked for in the server's words */
+	pages = full;
+	use_fault(lists);
+	ck_assert_int_eq(list(&req, "a/", 1), 0);
+	ck_assert(req.truncated);
+	ck_assert_str_eq(req.token, "t+3");
+	object_entries_free(req.entries, req.nentries);
+	ck_assert_int_eq(object_call(loop, &req), 0);
+	ck_assert_str_eq(req.entries[0].key, "a/2");
+	ck_assert_ptr_null(req.token);
+	object_entries_free(req.entries, req.nentries);
+	ck_assert_str_eq(asked[1],
+			 "/test-bucket/?continuation-token=t%2B3&encoding-type=url&list-type=2&max-keys=1&"
+			 "prefix=p%2Fa%2F");
 	/* 200, and an error all the same */
 	pages = failing;
 	use_fault(lists);
-	ck_assert_int_eq(list(&req, "a/", NULL, 3), 0);
+	ck_assert_int_eq(list(&req, "a/", 3), 0);
 	ck_assert_uint_eq(req.nentries, 1);
 	object_entries_free(req.entries, req.nentries);
 }

@@ -102,12 +102,13 @@ remove_objects(void)
 	const char *keys[1000];
 
 	do {
-		if (rig_list("", NULL, 1000, &req))
+		if (rig_list("", 1000, &req))
 			return;
 		for (size_t i = 0; i < req.nentries; i++)
 			keys[i] = req.entries[i].key;
 		(void)rig_delete(keys, req.nentries);
 		object_entries_free(req.entries, req.nentries);
+		free(req.token);
 	} while (req.truncated);
 }
 
@@ -191,11 +192,17 @@ rig_delete(const char *const *keys, size_t n)
 }
 
 int
-rig_list(const char *prefix, const char *after, size_t max, struct object_req *ret)
+rig_list(const char *prefix, size_t max, struct object_req *ret)
 {
-	*ret = (struct object_req){
-		.store = rig_store, .op = OBJECT_LIST, .key = prefix, .start_after = after, .max_keys = max};
+	*ret = (struct object_req){.store = rig_store, .op = OBJECT_LIST, .key = prefix, .max_keys = max};
 	return object_call(rig_loops[0], ret);
+}
+
+int
+rig_list_next(struct object_req *req)
+{
+	object_entries_free(req->entries, req->nentries);
+	return object_call(rig_loops[0], req);
 }
 
 void

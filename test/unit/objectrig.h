@@ -37,7 +37,9 @@ int rig_put(const char *key, const char *text);
 int rig_get(const char *key, uint64_t offset, uint64_t length, void *buf, size_t room, struct object_req *ret);
 int rig_head(const char *key, struct object_req *ret);
 int rig_delete(const char *const *keys, size_t n);
-int rig_list(const char *prefix, const char *after, size_t max, struct object_req *ret);
+int rig_list(const char *prefix, size_t max, struct object_req *ret);
+/** The page behind a truncated one; frees the entries of that one. */
+int rig_list_next(struct object_req *req);
 /** The whole object is this text; asserted. */
 void rig_expect(const char *key, const char *text);
 

@@ -425,12 +425,12 @@ static int
 list_build(struct s3_call *call)
 {
 	const struct object_req *req = call->req;
-	char *prefix = call->scratch[0], *after = call->scratch[1], *max = call->scratch[2];
+	char *prefix = call->scratch[0], *max = call->scratch[1];
 
 	call->on_bucket = true;
 	call->http.text_max = LIST_TEXT_MAX;
 	s3_full_key(call->s3, req->key, prefix, sizeof(call->scratch[0]));
-	(void)snprintf(max, sizeof(call->scratch[2]), "%zu", req->max_keys - req->nentries);
+	(void)snprintf(max, sizeof(call->scratch[1]), "%zu", req->max_keys - req->nentries);
 	query(call, "list-type", "2");
 	query(call, "encoding-type", "url");
 	query(call, "max-keys", max);
@@ -438,9 +438,8 @@ list_build(struct s3_call *call)
 		query(call, "prefix", prefix);
 	if (call->text) {
 		query(call, "continuation-token", call->text);
-	} else if (req->start_after) {
-		s3_full_key(call->s3, req->start_after, after, sizeof(call->scratch[1]));
-		query(call, "start-after", after);
+	} else if (req->token) {
+		query(call, "continuation-token", req->token);
 	}
 	return 0;
 }
@@ -452,7 +451,7 @@ list_key(void *arg, const char *full, uint64_t size)
 {
 	struct s3_call *call = arg;
 	struct object_req *req = call->req;
-	const char *prefix = call->s3->url.prefix, *key = full, *before = req->start_after;
+	const char *prefix = call->s3->url.prefix, *key = full, *before;
 	size_t n = strlen(prefix);
 
 	if (n) {
@@ -462,8 +461,7 @@ list_key(void *arg, const char *full, uint64_t size)
 	}
 	if (strncmp(key, req->key, strlen(req->key)) != 0)
 		return LG_EPROTO;
-	if (req->nentries)
-		before = req->entries[req->nentries - 1].key;
+	before = req->nentries ? req->entries[req->nentries - 1].key : NULL;
 	if (before && strcmp(key, before) <= 0)
 		return LG_EPROTO;
 	if (!object_key_valid(key))
@@ -471,6 +469,16 @@ list_key(void *arg, const char *full, uint64_t size)
 	if (req->nentries == req->max_keys)
 		return LG_EPROTO;
 	return object_list_add(req, key, size);
+}
+
+static enum s3_outcome
+list_done(struct s3_call *call, const char *token)
+{
+	struct object_req *req = call->req;
+
+	free(req->token);
+	req->token = req->truncated ? strdup(token) : NULL;
+	return done(call, req->truncated && !req->token ? -ENOMEM : 0);
 }
 
 static enum s3_outcome
@@ -496,7 +504,7 @@ list_answer(struct s3_call *call)
 	free(call->text);
 	call->text = NULL;
 	if (!doc.truncated || req->nentries == req->max_keys)
-		return done(call, 0);
+		return list_done(call, doc.token);
 	/* a short page: of keys that were passed over, or the server's own limit */
 	call->text = strdup(doc.token);
 	return call->text ? S3_OUT_NEXT : done(call, -ENOMEM);
