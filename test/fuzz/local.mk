@@ -6,6 +6,7 @@
 FUZZ_TARGETS = \
 	test/fuzz/fuzz_bucket \
 	test/fuzz/fuzz_cdb \
+	test/fuzz/fuzz_chap \
 	test/fuzz/fuzz_journal \
 	test/fuzz/fuzz_login \
 	test/fuzz/fuzz_pdu \
@@ -40,6 +41,11 @@ test_fuzz_fuzz_cdb_SOURCES = test/fuzz/fuzz_cdb.c $(FUZZ_MAIN) test/lib/scsirig.
 test_fuzz_fuzz_cdb_CFLAGS = $(FUZZ_CFLAGS_ALL)
 test_fuzz_fuzz_cdb_LDFLAGS = $(FUZZ_LDFLAGS_ALL)
 test_fuzz_fuzz_cdb_LDADD = libgateway.a $(COMMON_LIBS)
+
+test_fuzz_fuzz_chap_SOURCES = test/fuzz/fuzz_chap.c $(FUZZ_MAIN)
+test_fuzz_fuzz_chap_CFLAGS = $(FUZZ_CFLAGS_ALL)
+test_fuzz_fuzz_chap_LDFLAGS = $(FUZZ_LDFLAGS_ALL)
+test_fuzz_fuzz_chap_LDADD = libgateway.a $(COMMON_LIBS)
 
 test_fuzz_fuzz_login_SOURCES = test/fuzz/fuzz_login.c $(FUZZ_MAIN)
 test_fuzz_fuzz_login_CFLAGS = $(FUZZ_CFLAGS_ALL)
