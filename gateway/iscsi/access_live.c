@@ -9,7 +9,8 @@
  *
  * Threads: set_* where it may block; the rest on the connection's loop.
  *
- * Failure: sessions that are not let in any more are closed; their tasks end as at any loss of a connection.
+ * Failure: sessions that are not let in any more are dropped, and told so; their tasks end as at any loss of a
+ * connection.
  */
 #include "gateway/iscsi/conn.h"
 
@@ -99,6 +100,20 @@ struct visit {
 	const struct iscsi_access *access;
 };
 
+static void
+enforce(const struct iscsi_access *access, struct conn *conn)
+{
+	struct scsi_view view;
+	bool stays = judge(access, conn, &view) == 0;
+
+	/* what has not begun yet finds nothing there any more */
+	if (!stays)
+		scsi_view_none(&view);
+	(void)scsi_nexus_set_view(conn->session->nexus, &view); /* mostly the same as before */
+	if (!stays)
+		conn_drop(conn, CLOSE_ACCESS);
+}
+
 static int
 visit_shard(void *arg)
 {
@@ -106,17 +121,9 @@ visit_shard(void *arg)
 	struct conn *next;
 
 	for (struct conn *conn = visit->shard->conns; conn; conn = next) {
-		struct scsi_view view;
-
 		next = conn->next;
-		if (conn->target != visit->target || !conn->session || !conn->session->nexus ||
-		    conn->state == CONN_CLOSING)
-			continue;
-		if (judge(visit->access, conn, &view) < 0)
-			conn_close(conn, CLOSE_ACCESS);
-		else
-			(void)scsi_nexus_set_view(conn->session->nexus,
-						  &view); /* the same as before, mostly */
+		if (conn->target == visit->target && conn->session && conn->session->nexus)
+			enforce(visit->access, conn);
 	}
 	return 0;
 }

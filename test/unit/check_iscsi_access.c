@@ -101,13 +101,13 @@ START_TEST(who_is_taken_off_the_list_has_to_go)
 	ck_assert_int_eq(raw_ready(&you, 0), 0);
 	set_list(both, 1);
 	ck_assert_int_eq(raw_wait_closed(&you), 0);
+	raw_close(&you);
 	ck_assert(iscsirig_await_sessions(&rig, 1));
-	ck_assert_int_ge(iscsirig_counter(&rig, "closed_access_withdrawn"), 1);
+	ck_assert(iscsirig_await(&rig, "closed_access_withdrawn", 1));
 	/* the other one has not noticed anything */
 	ck_assert_int_eq(
 		raw_finish(&me, raw_command(&me, 0, (uint8_t[6]){0}, 6, 0x80, 0, NULL, 0), NULL, 0, NULL), 0);
 	raw_close(&me);
-	raw_close(&you);
 }
 END_TEST
 
