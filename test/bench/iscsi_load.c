@@ -5,7 +5,8 @@
  * measured.  It speaks just enough of RFC 7143 to log in without security and
  * to move data; any answer that it does not expect ends the run.
  *
- * Prints one line of JSON.  With --pid it adds the target's CPU time per I/O.
+ * Prints one line of JSON.  With --pid it adds the target's CPU time per I/O.  With --commands it sends so many, from the
+ * first on, without a warm-up.
  *
  * Threads: one.
  */
@@ -53,6 +54,7 @@ static struct {
 	unsigned lun, depth;
 	uint32_t block;
 	double seconds;
+	uint64_t commands; /* 0: as many as fit into `seconds` */
 	pid_t pid;
 	const struct workload *load;
 } opt = {.depth = 1, .block = 4096, .seconds = 3};
@@ -67,7 +69,7 @@ static struct {
 	uint64_t next_seq, random;
 	struct slot slots[QD_MAX];
 	unsigned busy;
-	uint64_t done;
+	uint64_t sent, done;
 	uint8_t headers[QD_MAX * 2][BHS];
 	struct iovec iov[QD_MAX * 4];
 	int niov;
@@ -225,9 +227,9 @@ new_header(void)
 	return h;
 }
 
-/* Ask for the capacity with one command of its own, synchronously. */
+/* Ask for the capacity with one command of its own, synchronously; again while attempts are left. */
 static void
-read_capacity(void)
+read_capacity(unsigned attempts)
 {
 	uint8_t *h = new_header(), r[BHS], data[64] = {0};
 	uint32_t n;
@@ -253,7 +255,9 @@ read_capacity(void)
 		if ((r[0] & 0x3f) == OP_RESP && r[3]) {
 			/* the power-on unit attention comes first; ask again */
 			s.exp_stat_sn = get_be32(r + 24) + 1;
-			read_capacity();
+			if (!attempts)
+				die("READ CAPACITY(16): SCSI status 0x%02x", r[3]);
+			read_capacity(attempts - 1);
 			return;
 		}
 		if ((r[0] & 0x3f) == OP_RESP || ((r[0] & 0x3f) == OP_DATA_IN && (r[1] & 1))) {
@@ -309,6 +313,7 @@ queue_command(unsigned tag)
 	s.slots[tag].busy = true;
 	s.slots[tag].start_ns = clock_ns();
 	s.busy++;
+	s.sent++;
 }
 
 static void
@@ -439,12 +444,18 @@ cpu_of(pid_t pid)
 	return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
 }
 
+static bool
+over(uint64_t until_ns)
+{
+	return opt.commands ? s.sent == opt.commands : clock_ns() >= until_ns;
+}
+
 static void
 run(uint64_t until_ns)
 {
-	while (clock_ns() < until_ns) {
+	while (!over(until_ns)) {
 		for (unsigned tag = 0; tag < opt.depth && (int32_t)(s.max_cmd_sn - s.cmd_sn) >= 0; tag++)
-			if (!s.slots[tag].busy)
+			if (!s.slots[tag].busy && !(opt.commands && s.sent == opt.commands))
 				queue_command(tag);
 		flush();
 		if (!s.busy)
@@ -483,7 +494,7 @@ usage(void)
 {
 	fprintf(stderr,
 		"usage: iscsi_load --portal HOST:PORT --target IQN [--lun N] --job NAME [--block BYTES]\n"
-		"                  [--depth N] [--seconds S] [--pid PID-OF-TARGET]\n"
+		"                  [--depth N] [--seconds S | --commands N] [--pid PID-OF-TARGET]\n"
 		"jobs: randread randwrite seqread seqwrite fuawrite\n");
 	exit(2);
 }
@@ -494,7 +505,8 @@ parse(int argc, char **argv)
 	static const struct option options[] = {
 		{"portal", 1, NULL, 'p'},  {"target", 1, NULL, 't'}, {"lun", 1, NULL, 'l'},
 		{"job", 1, NULL, 'j'},     {"block", 1, NULL, 'b'},  {"depth", 1, NULL, 'q'},
-		{"seconds", 1, NULL, 's'}, {"pid", 1, NULL, 'P'},    {NULL, 0, NULL, 0},
+		{"seconds", 1, NULL, 's'}, {"pid", 1, NULL, 'P'},    {"commands", 1, NULL, 'c'},
+		{NULL, 0, NULL, 0},
 	};
 	const char *portal = NULL;
 	int c;
@@ -524,6 +536,9 @@ parse(int argc, char **argv)
 		case 's':
 			opt.seconds = strtod(optarg, NULL);
 			break;
+		case 'c':
+			opt.commands = strtoull(optarg, NULL, 10);
+			break;
 		case 'P':
 			opt.pid = (pid_t)strtol(optarg, NULL, 10);
 			break;
@@ -551,10 +566,12 @@ main(int argc, char **argv)
 	random_bytes(&s.random, sizeof(s.random));
 	connect_to(portal);
 	login();
-	read_capacity();
-	run(clock_ns() + 200000000u); /* warm up */
-	s.done = 0;
-	memset(&s.latency, 0, sizeof(s.latency));
+	read_capacity(8);
+	if (!opt.commands) {
+		run(clock_ns() + 200000000u); /* warm up */
+		s.done = 0;
+		memset(&s.latency, 0, sizeof(s.latency));
+	}
 	if (opt.pid)
 		cpu = cpu_of(opt.pid);
 	start = clock_ns();
