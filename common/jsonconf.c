@@ -2,6 +2,7 @@
 #include "common/jsonconf.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,6 +163,22 @@ json_locate(const struct json_doc *doc, const char *path, bool key_itself, unsig
 			++*ret_col;
 		}
 	}
+}
+
+/* -- memory --------------------------------------------------------------------- */
+
+static void
+wipe_and_free(void *p)
+{
+	if (p)
+		secret_wipe(p, malloc_usable_size(p));
+	free(p);
+}
+
+void
+json_wipe_freed(void)
+{
+	json_set_alloc_funcs(malloc, wipe_and_free);
 }
 
 /* -- documents -------------------------------------------------------------- */

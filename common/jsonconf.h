@@ -16,6 +16,9 @@
 
 #include "common/err.h"
 
+/** What jansson frees is overwritten from now on: it may have been a secret.  Once, before anything of it is used. */
+void json_wipe_freed(void);
+
 struct json_doc {
 	char *name;      /* file name, for messages */
 	char *text;      /* as read, for positions */

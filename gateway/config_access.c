@@ -4,7 +4,7 @@
  * of them, and the rules that the iSCSI server is given.
  *
  * Secrets come from a file or from the environment; from lungate.json itself only when nobody else can read it.
- * They live in struct secret; what the parser made of an inline one is wiped as soon as it is read.
+ * They live in struct secret; every other copy is wiped as soon as it is not needed.
  *
  * Threads: any (no shared state).
  */
@@ -163,14 +163,10 @@ read_secret(struct config_reader *reader, const struct raw_account *raw, const c
 	return secret;
 }
 
-/* The parser's copies of an inline secret. */
+/* The parser wipes its own copy (json_wipe_freed()). */
 static void
-wipe(json_t *object, struct raw_account *raw)
+wipe(struct raw_account *raw)
 {
-	const char *parsed = json_string_value(json_object_get(object, "secret"));
-
-	if (parsed)
-		secret_wipe((void *)(uintptr_t)parsed, strlen(parsed));
 	if (raw->secret)
 		secret_wipe(raw->secret, strlen(raw->secret));
 	free(raw->secret);
@@ -186,7 +182,7 @@ read_account(struct config_reader *reader, json_t *object, const char *path, str
 
 	if (json_read(reader->doc, object, path, config_account_keys, CONFIG_ACCOUNT_KEYS, &raw, &info)) {
 		config_note(reader, &info);
-		wipe(object, &raw);
+		wipe(&raw);
 		config_free_strings(config_account_keys, CONFIG_ACCOUNT_KEYS, &raw);
 		return false;
 	}
@@ -197,7 +193,7 @@ read_account(struct config_reader *reader, json_t *object, const char *path, str
 				       .secret_file = raw.secret_file,
 				       .secret_env = raw.secret_env,
 				       .secret = read_secret(reader, &raw, path)};
-	wipe(object, &raw);
+	wipe(&raw);
 	return true;
 }
 

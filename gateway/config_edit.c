@@ -46,12 +46,26 @@ write_file(const char *path, const char *text, struct errinfo *info)
 	return 0;
 }
 
+/* As the file will be; with no copy left behind, for it may hold secrets. */
+static char *
+to_text(const json_t *root)
+{
+	size_t len = json_dumpb(root, NULL, 0, JSON_INDENT(2));
+	char *text = len ? malloc(len + 2) : NULL;
+
+	if (!text)
+		return NULL;
+	(void)json_dumpb(root, text, len, JSON_INDENT(2)); /* as long as it was */
+	memcpy(text + len, "\n", 2);
+	return text;
+}
+
 int
 config_edit(const char *path, int (*edit)(void *arg, json_t *root, struct errinfo *info), void *arg,
 	    struct errinfo *info)
 {
 	struct json_doc doc;
-	char *real, *text = NULL, *dump;
+	char *real, *text = NULL;
 	int r;
 
 	real = realpath(path, NULL);
@@ -62,14 +76,8 @@ config_edit(const char *path, int (*edit)(void *arg, json_t *root, struct errinf
 		goto out;
 	r = edit(arg, doc.root, info);
 	if (!r) {
-		dump = json_dumps(doc.root, JSON_INDENT(2));
-		if (!dump || asprintf(&text, "%s\n", dump) < 0) {
-			text = NULL;
-			r = -ENOMEM;
-		}
-		if (dump)
-			secret_wipe(dump, strlen(dump));
-		free(dump);
+		text = to_text(doc.root);
+		r = text ? 0 : -ENOMEM;
 	}
 	json_doc_fini(&doc);
 	if (!r)

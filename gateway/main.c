@@ -3,6 +3,7 @@
 #include <locale.h>
 #include <stdio.h>
 
+#include "common/jsonconf.h"
 #include "gateway/cli_commands.h"
 #include "gateway/exitcode.h"
 
@@ -14,6 +15,7 @@ main(int argc, char **argv)
 	struct cli cli;
 	size_t n;
 
+	json_wipe_freed();
 	(void)setlocale(LC_CTYPE, ""); /* for the characters of the chunk map alone */
 	commands = cli_all_commands(&n);
 	if (argc < 2) {

@@ -16,6 +16,7 @@ alice=ahtoh8Ai-alices
 bob=Eeshei0x-bobs-own
 ours=oiK5aeph-the-daemons
 found=eiV9Zahw-for-discovery
+inline=ooMai0th-in-the-file
 
 secret() { # NAME SECRET
 	(umask 077 && printf '%s\n' "$2" >"$work/$1.secret")
@@ -45,6 +46,18 @@ shows() { # INITIATOR WANT [USER%SECRET@]: the targets that discovery tells
 	# it fails where the login is refused, and tells nothing
 	got=$({ tool iscsi-ls -i "$1" "iscsi://${3:-}$portal" 2>"$work/out" || true; } | sed -n 's/^Target:\([^ ]*\) .*/\1/p' | sort | tr '\n' ' ')
 	[ "$got" = "$2" ] || fail "discovery tells $1: '$got', not '$2'"
+}
+# what a core dump would hold: anonymous memory that is not kept out of it
+dumped() {
+	local from to
+	awk '/^[0-9a-f]+-[0-9a-f]+ / { range = $2 ~ /^rw/ && (NF < 6 || $6 == "[heap]" || $6 == "[stack]") ? $1 : "" }
+	     /^VmFlags:/ && range != "" && !/ dd( |$)/ { print range }' "/proc/$daemon/smaps" |
+		while IFS=- read -r from to; do
+			from=$((16#$from)) to=$((16#$to))
+			# a sanitizer's shadow is terabytes
+			[ $((to - from)) -le $((1 << 28)) ] || continue
+			dd if="/proc/$daemon/mem" bs=1M iflag=skip_bytes,count_bytes skip=$from count=$((to - from)) 2>/dev/null
+		done
 }
 sessions() { ctl target show "$1" --json | jq '.sessions | length'; }
 await_sessions() { # TARGET N
@@ -230,6 +243,28 @@ expect 0 ctl target account remove "$iqn" alice --open
 says "no account is needed"
 may $one "$iqn"
 
+# -- one in the configuration itself, which then has to be private
+jq --arg name "$other" --arg secret "$inline" \
+	'(.targets[] | select(.name == $name)).chap = [{"user": "carol", "secret": $secret}]' "$config" >"$work/inline.json"
+cp "$work/inline.json" "$config"
+chmod 640 "$config"
+expect 5 "$lungate" config check "$config"
+says "chmod 600"
+chmod 600 "$config"
+stop_daemon
+start_daemon --strict
+may $one "$other" '' "carol%$inline@"
+may_not $one "$other"
+expect 0 ctl target account add "$other" dave --secret-file "$work/alice.secret"
+[ "$(stat -c %a "$config")" = 600 ] || fail "the file's mode changed"
+may $one "$other" '' "carol%$inline@"
+
+# no copy lies about in what a core dump would hold
+printf '%s\n' "$iqn" "$inline" another-secret-of-alice "$found" >"$work/patterns"
+{ dumped || true; } | grep -oaF -f "$work/patterns" | sort -u >"$work/memory" || true
+# where it cannot be read there is nothing to see
+[ ! -s "$work/memory" ] || [ "$(cat "$work/memory")" = "$iqn" ] || fail "secrets are left in memory: $(tail -n +1 "$work/memory")"
+
 # -- secrets are in their files and nowhere else
 {
 	ctl status --json
@@ -241,9 +276,10 @@ may $one "$iqn"
 		ctl target account list "$t" --json
 	done
 	ctl target account list discovery --json
-	cat "$work/daemon.log" "$work/daemon.out" "$config"
+	cat "$work/daemon.log" "$work/daemon.out"
+	grep -vF "$inline" "$config"
 } >>"$work/told"
-for s in "$alice" "$bob" "$ours" "$found" another-secret-of-alice; do
+for s in "$alice" "$bob" "$ours" "$found" "$inline" another-secret-of-alice; do
 	! grep -qF -- "$s" "$work/told" || fail "a secret was told: $(grep -F -- "$s" "$work/told" | head -n 3)"
 done
 stop_daemon

@@ -315,6 +315,7 @@ main(void)
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
+	json_wipe_freed();
 	suite_add_tcase(suite, tc);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, everything_at_once);
