@@ -70,7 +70,7 @@ JSON
 	done
 }
 
-one() { # who job block depth -> "iops us_per_io p50 p99"
+one() { # who job block depth [option] -> "iops us_per_io p50 p99"
 	local portal target lun pid
 	if [ "$1" = tgt ]; then
 		portal=127.0.0.1:$tgt_port target=$tgt_target lun=1 pid=$tgt_pid
@@ -78,7 +78,7 @@ one() { # who job block depth -> "iops us_per_io p50 p99"
 		portal=127.0.0.1:$lun_port target=$lun_target lun=0 pid=$lun_pid
 	fi
 	"$load" --portal "$portal" --target "$target" --lun $lun --job "$2" --block "$3" --depth "$4" \
-		--seconds "$seconds" --pid "$pid" |
+		--seconds "$seconds" --pid "$pid" "${@:5}" |
 	sed 's/.*"iops": \([0-9.]*\).*"p50_us": \([0-9]*\).*"p99_us": \([0-9]*\).*"target_us_per_io": \([0-9.]*\).*/\1 \4 \2 \3/'
 }
 
@@ -90,6 +90,10 @@ start_lungate
 "$load" --portal 127.0.0.1:"$lun_port" --target $lun_target --job seqwrite --block 262144 --depth 8 --seconds 2 >/dev/null
 printf '%-10s %7s %3s | %9s %9s | %9s %9s | %7s %9s | %s\n' job block qd 'tgt IOPS' 'us CPU/IO' 'lungate' 'us CPU/IO' \
 	'IOPS x' 'CPU ratio' 'asked'
+# ratio A B
+ratio() { awk -v x="$1" -v y="$2" 'BEGIN { printf "%.2f", x / y }'; }
+column() { cut -d' ' -f"$1" "$2" | median; }
+
 while read -r job block depth asked; do
 	: >"$work/tgt"
 	: >"$work/lun"
@@ -97,11 +101,10 @@ while read -r job block depth asked; do
 		one tgt "$job" "$block" "$depth" >>"$work/tgt"
 		one lungate "$job" "$block" "$depth" >>"$work/lun"
 	done
-	a=$(cut -d' ' -f1 "$work/tgt" | median) b=$(cut -d' ' -f2 "$work/tgt" | median)
-	c=$(cut -d' ' -f1 "$work/lun" | median) d=$(cut -d' ' -f2 "$work/lun" | median)
+	a=$(column 1 "$work/tgt") b=$(column 2 "$work/tgt")
+	c=$(column 1 "$work/lun") d=$(column 2 "$work/lun")
 	printf '%-10s %7d %3d | %9.0f %9.2f | %9.0f %9.2f | %7s %9s | %s\n' "$job" "$block" "$depth" "$a" "$b" "$c" "$d" \
-		"$(awk -v x="$c" -v y="$a" 'BEGIN { printf "%.2f", x / y }')" \
-		"$(awk -v x="$d" -v y="$b" 'BEGIN { printf "%.2f", x / y }')" "$asked"
+		"$(ratio "$c" "$a")" "$(ratio "$d" "$b")" "$asked"
 done <<'JOBS'
 randread 4096 32 IOPS >= 3.0, CPU <= 0.33
 randwrite 4096 32 IOPS >= 3.0, CPU <= 0.33
@@ -110,3 +113,18 @@ randwrite 4096 1 IOPS >= 1.2
 seqread 262144 8 IOPS >= 1.3
 seqwrite 262144 8 IOPS >= 1.3
 JOBS
+
+# What CRC32C over headers and data costs: lungate beside itself.
+printf '\n%-10s %7s %3s | %9s %9s | %9s %9s | %7s | %s\n' job block qd 'none IOPS' 'us CPU/IO' 'CRC32C' 'us CPU/IO' \
+	'IOPS x' 'asked'
+for job in seqread seqwrite; do
+	: >"$work/plain"
+	: >"$work/crc"
+	for _ in $(seq "$rounds"); do
+		one lungate $job 262144 8 >>"$work/plain"
+		one lungate $job 262144 8 --digests >>"$work/crc"
+	done
+	a=$(column 1 "$work/plain") c=$(column 1 "$work/crc")
+	printf '%-10s %7d %3d | %9.0f %9.2f | %9.0f %9.2f | %7s | IOPS >= 0.75\n' $job 262144 8 "$a" \
+		"$(column 2 "$work/plain")" "$c" "$(column 2 "$work/crc")" "$(ratio "$c" "$a")"
+done

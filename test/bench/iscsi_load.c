@@ -25,10 +25,12 @@
 #include <unistd.h>
 
 #include "common/bytes.h"
+#include "common/crc32c.h"
 #include "common/stats.h"
 #include "common/util.h"
 
 #define BHS 48
+#define DIGEST 4 /* bytes */
 #define QD_MAX 256
 #define BLOCK_MAX (1u << 20)
 #define RECV_BYTES (1u << 20)
@@ -56,6 +58,7 @@ static struct {
 	double seconds;
 	uint64_t commands; /* 0: as many as fit into `seconds` */
 	pid_t pid;
+	bool digests;
 	const struct workload *load;
 } opt = {.depth = 1, .block = 4096, .seconds = 3};
 
@@ -63,15 +66,15 @@ static struct {
 	int fd;
 	uint32_t cmd_sn, max_cmd_sn, exp_stat_sn;
 	uint32_t first_burst, max_burst, peer_segment;
-	bool immediate;
+	bool immediate, header_digest, data_digest;
 	uint64_t blocks; /* of the device, in units of the device's block */
 	uint32_t block_bytes;
 	uint64_t next_seq, random;
 	struct slot slots[QD_MAX];
 	unsigned busy;
 	uint64_t sent, done;
-	uint8_t headers[QD_MAX * 2][BHS];
-	struct iovec iov[QD_MAX * 4];
+	uint8_t headers[QD_MAX * 2][BHS + DIGEST], data_digests[QD_MAX * 2][DIGEST];
+	struct iovec iov[QD_MAX * 6];
 	int niov;
 	unsigned nheaders;
 	uint8_t *data;
@@ -162,6 +165,10 @@ learn_key(const char *key)
 		s.peer_segment = (uint32_t)strtoul(value, NULL, 10);
 	else if (!strncmp(key, "ImmediateData=", 14))
 		s.immediate = !strcmp(value, "Yes");
+	else if (!strncmp(key, "HeaderDigest=", 13))
+		s.header_digest = !strcmp(value, "CRC32C");
+	else if (!strncmp(key, "DataDigest=", 11))
+		s.data_digest = !strcmp(value, "CRC32C");
 }
 
 static uint8_t
@@ -197,11 +204,12 @@ login_step(uint8_t flags, const char *text, size_t len)
 static void
 login(void)
 {
+	const char *digest = opt.digests ? "CRC32C" : "None";
 	char text[1024];
 	uint8_t flags;
 	int n;
 	static const char op[] =
-		"InitialR2T=No\0ImmediateData=Yes\0HeaderDigest=None\0DataDigest=None\0"
+		"InitialR2T=No\0ImmediateData=Yes\0"
 		"FirstBurstLength=262144\0MaxBurstLength=1048576\0MaxRecvDataSegmentLength=262144\0"
 		"MaxOutstandingR2T=1\0DefaultTime2Wait=2\0DefaultTime2Retain=0\0";
 
@@ -210,11 +218,15 @@ login(void)
 		     "AuthMethod=None%c",
 		     0, 0, opt.target, 0, 0);
 	(void)login_step(0x81, text, (size_t)n);
-	flags = login_step(0x87, op, sizeof(op) - 1);
+	n = snprintf(text, sizeof(text), "HeaderDigest=%s%cDataDigest=%s%c", digest, 0, digest, 0);
+	memcpy(text + n, op, sizeof(op) - 1);
+	flags = login_step(0x87, text, (size_t)n + sizeof(op) - 1);
 	for (int i = 0; i < 4 && (flags & 0x83) != 0x83; i++)
 		flags = login_step(0x87, "", 0);
 	if ((flags & 0x83) != 0x83)
 		die("login: the target did not go to full feature phase (flags 0x%02x)", flags);
+	if (s.header_digest != opt.digests || s.data_digest != opt.digests)
+		die("login: the target does not agree to digests");
 }
 
 static uint8_t *
@@ -227,11 +239,35 @@ new_header(void)
 	return h;
 }
 
+/* The header is complete; n bytes of data follow it, always the same ones. */
+static void
+queue_payload(uint8_t *h, uint32_t n)
+{
+	static uint32_t known_n, known_crc;
+	uint8_t *digest = s.data_digests[s.nheaders - 1];
+
+	put_be24(h + 5, n);
+	if (s.header_digest) {
+		put_le32(h + BHS, crc32c(0, h, BHS));
+		s.iov[s.niov - 1].iov_len += DIGEST;
+	}
+	if (!n)
+		return;
+	s.iov[s.niov++] = (struct iovec){s.data, n};
+	if (!s.data_digest)
+		return;
+	if (known_n != n)
+		known_crc = crc32c(0, s.data, n);
+	known_n = n;
+	put_le32(digest, known_crc);
+	s.iov[s.niov++] = (struct iovec){digest, DIGEST};
+}
+
 /* Ask for the capacity with one command of its own, synchronously; again while attempts are left. */
 static void
 read_capacity(unsigned attempts)
 {
-	uint8_t *h = new_header(), r[BHS], data[64] = {0};
+	uint8_t *h = new_header(), r[BHS + DIGEST], data[64] = {0};
 	uint32_t n;
 
 	h[0] = OP_CMD;
@@ -243,12 +279,15 @@ read_capacity(unsigned attempts)
 	h[32] = 0x9e;
 	h[33] = 0x10;
 	put_be32(h + 42, 32);
+	queue_payload(h, 0);
 	send_all(s.iov, s.niov);
 	s.niov = 0;
 	s.nheaders = 0;
 	for (;;) {
-		recv_all(r, BHS);
+		recv_all(r, s.header_digest ? BHS + DIGEST : BHS);
 		n = (get_be24(r + 5) + 3) & ~3u;
+		if (n && s.data_digest)
+			n += DIGEST;
 		if (n > sizeof(data))
 			die("READ CAPACITY(16): answer too long");
 		recv_all(data, n);
@@ -307,9 +346,7 @@ queue_command(unsigned tag)
 	h[1] = opt.load->write ? 0xa1 : 0xc1;
 	if (opt.load->write && s.immediate)
 		now = min_of(opt.block, min_of(s.first_burst, s.peer_segment));
-	put_be24(h + 5, now);
-	if (now)
-		s.iov[s.niov++] = (struct iovec){s.data, now};
+	queue_payload(h, now);
 	s.slots[tag].busy = true;
 	s.slots[tag].start_ns = clock_ns();
 	s.busy++;
@@ -333,18 +370,17 @@ queue_data_out(const uint8_t *r2t)
 		uint32_t n = min_of(left, s.peer_segment);
 		uint8_t *h;
 
-		if (s.nheaders == QD_MAX * 2 || s.niov + 2 > QD_MAX * 4)
+		if (s.nheaders == QD_MAX * 2 || s.niov + 3 > QD_MAX * 6)
 			flush();
 		h = new_header();
 		h[0] = OP_DATA_OUT;
 		h[1] = n == left ? 0x80 : 0;
-		put_be24(h + 5, n);
 		memcpy(h + 8, r2t + 8, 8);
 		memcpy(h + 16, r2t + 16, 8);
 		put_be32(h + 28, s.exp_stat_sn);
 		put_be32(h + 36, sn);
 		put_be32(h + 40, offset);
-		s.iov[s.niov++] = (struct iovec){s.data, n};
+		queue_payload(h, n);
 		offset += n;
 		left -= n;
 	}
@@ -393,35 +429,66 @@ handle(const uint8_t *h)
 	}
 }
 
+/* What is left of the answer that is being received, in the order of the wire. */
+static struct {
+	uint8_t header[BHS + DIGEST], digest[DIGEST];
+	uint32_t have, payload, digest_left, crc;
+} in;
+
+static void
+check_digest(const uint8_t *digest, uint32_t crc, const char *what)
+{
+	if (get_le32(digest) != crc)
+		die("the %s digest is wrong", what);
+}
+
+static uint32_t
+take_header(const uint8_t *p, uint32_t n)
+{
+	uint32_t size = s.header_digest ? BHS + DIGEST : BHS;
+
+	n = min_of(size - in.have, n);
+	memcpy(in.header + in.have, p, n);
+	in.have += n;
+	if (in.have < size)
+		return n;
+	in.have = 0;
+	if (s.header_digest)
+		check_digest(in.header + BHS, crc32c(0, in.header, BHS), "header");
+	in.payload = (get_be24(in.header + 5) + 3) & ~3u;
+	in.digest_left = in.payload && s.data_digest ? DIGEST : 0;
+	in.crc = 0;
+	handle(in.header);
+	return n;
+}
+
 /* Bytes of answers come in any pieces: a header is collected, a payload is passed over. */
 static void
 receive(void)
 {
-	static uint8_t buffer[RECV_BYTES], header[BHS];
-	static uint32_t have, skip;
+	static uint8_t buffer[RECV_BYTES];
 	ssize_t got = recv(s.fd, buffer, sizeof(buffer), 0);
-	uint32_t at = 0;
+	uint32_t n;
 
 	if (got <= 0)
 		die("the target closed the connection");
-	while (at < (uint32_t)got) {
-		uint32_t n;
+	for (uint32_t at = 0; at < (uint32_t)got; at += n) {
+		uint32_t left = (uint32_t)got - at;
 
-		if (skip) {
-			n = min_of(skip, (uint32_t)got - at);
-			skip -= n;
-			at += n;
-			continue;
+		if (in.payload) {
+			n = min_of(in.payload, left);
+			if (s.data_digest)
+				in.crc = crc32c(in.crc, buffer + at, n);
+			in.payload -= n;
+		} else if (in.digest_left) {
+			n = min_of(in.digest_left, left);
+			memcpy(in.digest + DIGEST - in.digest_left, buffer + at, n);
+			in.digest_left -= n;
+			if (!in.digest_left)
+				check_digest(in.digest, in.crc, "data");
+		} else {
+			n = take_header(buffer + at, left);
 		}
-		n = min_of(BHS - have, (uint32_t)got - at);
-		memcpy(header + have, buffer + at, n);
-		have += n;
-		at += n;
-		if (have < BHS)
-			break;
-		have = 0;
-		skip = (get_be24(header + 5) + 3) & ~3u;
-		handle(header);
 	}
 }
 
@@ -494,7 +561,7 @@ usage(void)
 {
 	fprintf(stderr,
 		"usage: iscsi_load --portal HOST:PORT --target IQN [--lun N] --job NAME [--block BYTES]\n"
-		"                  [--depth N] [--seconds S | --commands N] [--pid PID-OF-TARGET]\n"
+		"                  [--depth N] [--seconds S | --commands N] [--pid PID-OF-TARGET] [--digests]\n"
 		"jobs: randread randwrite seqread seqwrite fuawrite\n");
 	exit(2);
 }
@@ -506,7 +573,7 @@ parse(int argc, char **argv)
 		{"portal", 1, NULL, 'p'},  {"target", 1, NULL, 't'}, {"lun", 1, NULL, 'l'},
 		{"job", 1, NULL, 'j'},     {"block", 1, NULL, 'b'},  {"depth", 1, NULL, 'q'},
 		{"seconds", 1, NULL, 's'}, {"pid", 1, NULL, 'P'},    {"commands", 1, NULL, 'c'},
-		{NULL, 0, NULL, 0},
+		{"digests", 0, NULL, 'd'}, {NULL, 0, NULL, 0},
 	};
 	const char *portal = NULL;
 	int c;
@@ -541,6 +608,9 @@ parse(int argc, char **argv)
 			break;
 		case 'P':
 			opt.pid = (pid_t)strtol(optarg, NULL, 10);
+			break;
+		case 'd':
+			opt.digests = true;
 			break;
 		default:
 			usage();
