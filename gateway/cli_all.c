@@ -4,7 +4,7 @@
 #include "common/util.h"
 #include "gateway/cli_commands.h"
 
-#define COMMANDS_MAX 64
+#define COMMANDS_MAX 96
 
 const struct cli_command *
 cli_all_commands(size_t *ret_n)
@@ -18,6 +18,7 @@ cli_all_commands(size_t *ret_n)
 	} groups[] = {
 		{cli_serve_commands, cli_serve_ncommands},   {cli_volume_commands, cli_volume_ncommands},
 		{cli_target_commands, cli_target_ncommands}, {cli_access_commands, cli_access_ncommands},
+		{cli_portal_commands, cli_portal_ncommands}, {cli_session_commands, cli_session_ncommands},
 		{cli_status_commands, cli_status_ncommands}, {cli_config_commands, cli_config_ncommands},
 		{cli_store_commands, cli_store_ncommands},
 	};

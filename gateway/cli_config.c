@@ -79,13 +79,13 @@ static void
 report_good(const struct cli *cli, const char *path, const struct config *config)
 {
 	json_t *object = json_pack("{s:b, s:i, s:i, s:i}", "ok", 1, "volumes", (int)config->nvolumes,
-				   "targets", (int)config->ntargets, "portals", (int)config->nlisten);
+				   "targets", (int)config->ntargets, "portals", (int)config->nportals);
 
 	if (!client_json(cli, object))
 		printf("%s: good: %zu %s, %zu %s, %zu %s\n", path, config->nvolumes,
 		       config->nvolumes == 1 ? "volume" : "volumes", config->ntargets,
-		       config->ntargets == 1 ? "target" : "targets", config->nlisten,
-		       config->nlisten == 1 ? "portal" : "portals");
+		       config->ntargets == 1 ? "target" : "targets", config->nportals,
+		       config->nportals == 1 ? "portal" : "portals");
 	json_decref(object);
 }
 

@@ -85,24 +85,6 @@ run_list(struct cli *cli)
 	return code;
 }
 
-static void
-print_session(const json_t *session)
-{
-	const json_t *connection;
-	size_t i;
-
-	printf("  session %s: %s\n", json_string_value(json_object_get(session, "id")),
-	       json_string_value(json_object_get(session, "initiator")));
-	json_array_foreach(json_object_get(session, "connections"), i, connection)
-	{
-		const char *address = json_string_value(json_object_get(connection, "address"));
-
-		printf("    connection %lld from %s\n",
-		       (long long)json_integer_value(json_object_get(connection, "cid")),
-		       address ? address : "?");
-	}
-}
-
 static int
 run_show(struct cli *cli)
 {
@@ -113,7 +95,9 @@ run_show(struct cli *cli)
 
 	if (!code && !client_json(cli, result)) {
 		print_target(result);
-		json_array_foreach(json_object_get(result, "sessions"), i, session) print_session(session);
+		cli_print_paths(result);
+		json_array_foreach(json_object_get(result, "sessions"), i, session)
+			cli_print_session(session);
 	}
 	json_decref(result);
 	return code;
@@ -185,8 +169,8 @@ const struct cli_command cli_target_commands[] = {
 		.name = "target show",
 		.summary = "show one target: LUNs, sessions, connections",
 		.about =
-			"The target's LUNs, and who is logged in from where. With --json: negotiated parameters and\n"
-			"counters as well.",
+			"The target's LUNs, the portal groups that lead to it with their access states, and who is\n"
+			"logged in from where: negotiated keys and counters of every connection.",
 		.args = target_arg,
 		.nargs = 1,
 		.example = "lungate target show iqn.2026-11.net.example:disks",

@@ -395,6 +395,15 @@ const struct admin_command daemon_commands[] = {
 	COMMAND("target.account.add", access_run_account_add, access_account_keys, access_account_args),
 	COMMAND("target.account.remove", access_run_account_remove, access_account_keys, access_account_args),
 	COMMAND("target.account.list", access_run_account_list, access_list_keys, access_list_args),
+	COMMAND("target.redirect", target_run_redirect, target_redirect_keys, redirect_args),
+	COMMAND("target.groups", target_run_groups, target_groups_keys, groups_args),
+	COMMAND("target.alua", target_run_alua, target_alua_keys, alua_args),
+	COMMAND_PLAIN("portal.list", portal_run_list),
+	COMMAND("portal.add", portal_run_add, portal_keys, portal_args),
+	COMMAND("portal.remove", portal_run_remove, portal_keys, portal_args),
+	COMMAND("portal.redirect", portal_run_redirect, portal_redirect_keys, redirect_args),
+	COMMAND("session.list", session_run_list, session_list_keys, session_args),
+	COMMAND("session.kick", session_run_kick, session_kick_keys, session_args),
 	COMMAND("map", run_map, chunk_map_keys, chunk_map_args),
 };
 const size_t daemon_ncommands = ARRAY_SIZE(daemon_commands);

@@ -38,4 +38,40 @@ int access_run_account_add(struct admin_call *call);
 int access_run_account_remove(struct admin_call *call);
 int access_run_account_list(struct admin_call *call);
 
+/* -- commands_portal.c: portals, ways to targets, sessions -- */
+
+struct portal_args {
+	char *address;
+	uint64_t group, grace;
+	bool keep_sessions;
+};
+struct redirect_args {
+	char *address, *target, *to; /* one of the first two */
+	bool permanent;
+};
+struct groups_args {
+	char *target;
+	json_t *groups;
+};
+struct alua_args {
+	char *target;
+	uint64_t group;
+	int state;
+};
+struct session_args {
+	char *id, *initiator, *target;
+	uint64_t grace;
+};
+extern const struct json_key portal_keys[4], portal_redirect_keys[3], target_redirect_keys[3], target_groups_keys[2],
+	target_alua_keys[3], session_list_keys[1], session_kick_keys[4];
+int portal_run_list(struct admin_call *call);
+int portal_run_add(struct admin_call *call);
+int portal_run_remove(struct admin_call *call);
+int portal_run_redirect(struct admin_call *call);
+int target_run_redirect(struct admin_call *call);
+int target_run_groups(struct admin_call *call);
+int target_run_alua(struct admin_call *call);
+int session_run_list(struct admin_call *call);
+int session_run_kick(struct admin_call *call);
+
 #endif

@@ -8,7 +8,6 @@
  */
 #include "gateway/config.h"
 
-#include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +26,8 @@ static const char *const level_names[] = {"error", "warn", "info", "debug", NULL
 /* What the top level's reader fills: arrays and objects are read in a second step. */
 struct raw_config {
 	struct config *config;
-	json_t *listen, *mount, *limits, *volumes, *targets, *discovery, *chap_algorithms;
+	json_t *listen, *portal_groups, *redirects, *mount, *limits, *volumes, *targets, *discovery;
+	json_t *chap_algorithms;
 	char *control, *state_dir;
 	uint64_t memory, threads;
 	int log_level;
@@ -36,6 +36,9 @@ struct raw_config {
 static const struct json_key top_keys[] = {
 	CONFIG_KEY(raw_config, listen, ARRAY,
 		   .help = "portals: addresses to accept iSCSI at, \"ADDRESS:PORT\"; port 0 = any free one"),
+	CONFIG_KEY(raw_config, portal_groups, ARRAY,
+		   .help = "further portals, in groups with tags of their own"),
+	CONFIG_KEY(raw_config, redirects, ARRAY, .help = "portals that send logins elsewhere"),
 	CONFIG_KEY(raw_config, control, STRING, .help = "path of the control socket"),
 	CONFIG_KEY(raw_config, state_dir, STRING,
 		   .help = "directory of the daemon's own state: identity, lock, journals"),
@@ -115,11 +118,15 @@ static const struct json_key volume_keys[] = {
 
 const struct config_table config_tables[] = {
 	{"", top_keys, ARRAY_SIZE(top_keys)},
+	{"portal_groups[]", config_group_keys, CONFIG_GROUP_KEYS},
+	{"redirects[]", config_portal_redirect_keys, CONFIG_PORTAL_REDIRECT_KEYS},
 	{"mount", mount_keys, ARRAY_SIZE(mount_keys)},
 	{"limits", limit_keys, ARRAY_SIZE(limit_keys)},
 	{"volumes[]", volume_keys, ARRAY_SIZE(volume_keys)},
 	{"targets[]", config_target_keys, CONFIG_TARGET_KEYS},
 	{"targets[].luns[]", config_lun_keys, CONFIG_LUN_KEYS},
+	{"targets[].redirect", config_redirect_keys, CONFIG_REDIRECT_KEYS},
+	{"targets[].alua[]", config_alua_keys, CONFIG_ALUA_KEYS},
 	{"targets[].chap[]", config_account_keys, CONFIG_ACCOUNT_KEYS},
 	{"targets[].mutual", config_account_keys, CONFIG_ACCOUNT_KEYS},
 	{"targets[].initiators[]", config_initiator_keys, CONFIG_INITIATOR_KEYS},
@@ -424,62 +431,8 @@ config_volume_spec(const struct config_volume *volume, const char *journal_dir,
 	return 0;
 }
 
-/* -- listen, mount, limits ----------------------------------------------------------------------------------
+/* -- mount, limits ----------------------------------------------------------------------------------
  */
-
-/* "127.0.0.1:3260" or "[::1]:3260": numbers alone, so that what is bound is what is written. */
-static bool
-address_valid(const char *text)
-{
-	char host[64];
-	const char *colon = strrchr(text, ':');
-	struct in6_addr addr;
-	char *end;
-	long port;
-
-	if (!colon || (size_t)(colon - text) >= sizeof(host) || colon[1] < '0' || colon[1] > '9')
-		return false;
-	port = strtol(colon + 1, &end, 10);
-	if (*end || port > 65535)
-		return false;
-	if (*text == '[') {
-		if (colon < text + 2 || colon[-1] != ']')
-			return false;
-		(void)snprintf(host, sizeof(host), "%.*s", (int)(colon - text - 2), text + 1);
-		return inet_pton(AF_INET6, host, &addr) == 1;
-	}
-	(void)snprintf(host, sizeof(host), "%.*s", (int)(colon - text), text);
-	return inet_pton(AF_INET, host, &addr) == 1;
-}
-
-static void
-read_listen(struct config_reader *reader, json_t *array)
-{
-	struct config *config = reader->config;
-	char path[CONFIG_PATH_TEXT];
-	json_t *value;
-	size_t i;
-
-	config->listen = calloc(json_array_size(array) + 1, sizeof(*config->listen));
-	if (!config->listen)
-		return;
-	json_array_foreach(array, i, value)
-	{
-		const char *text = json_string_value(value);
-
-		config_place(path, "listen[%zu]", i);
-		if (!text || !address_valid(text)) {
-			config_complain(
-				reader, path,
-				"must be an address and a port in numbers, as \"127.0.0.1:3260\" or \"[::1]:3260\"");
-			continue;
-		}
-		for (size_t k = 0; k < config->nlisten; k++)
-			if (!strcmp(config->listen[k], text) && !strstr(text, ":0"))
-				config_complain(reader, path, "\"%s\" is there twice", text);
-		config->listen[config->nlisten++] = strdup(text);
-	}
-}
 
 static void
 read_limits(struct config_reader *reader, json_t *object)
@@ -673,8 +626,7 @@ read_top(struct config_reader *reader)
 	config->state_dir = raw.state_dir ? raw.state_dir : paths_state_dir();
 	if (!config->control || !config->state_dir)
 		return -ENOMEM;
-	if (raw.listen)
-		read_listen(reader, raw.listen);
+	config_read_portals(reader, raw.listen, raw.portal_groups, raw.redirects);
 	if (raw.mount && json_read(reader->doc, raw.mount, "mount", mount_keys, ARRAY_SIZE(mount_keys),
 				   &config->mount, &info))
 		config_note(reader, &info);
@@ -737,9 +689,7 @@ config_load(const char *path, struct config *ret, struct config_report *report, 
 void
 config_fini(struct config *config)
 {
-	for (size_t i = 0; i < config->nlisten; i++)
-		free(config->listen[i]);
-	free(config->listen);
+	config_portals_fini(config);
 	free(config->control);
 	free(config->state_dir);
 	free(config->mount.path);

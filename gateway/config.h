@@ -67,10 +67,35 @@ struct config_access {
 	size_t ninitiators;
 };
 
+/** "optimized", ...: as enum scsi_access. */
+extern const char *const config_alua_states[];
+
+struct config_alua {
+	uint64_t group;
+	int state;                   /* enum scsi_access */
+};
+
+/** The ways to a target. */
+struct config_paths {
+	uint16_t groups[ISCSI_GROUPS_MAX]; /* portal groups that lead to it */
+	size_t ngroups;              /* 0: all */
+	struct iscsi_redirect redirect;
+	struct config_alua alua[ISCSI_GROUPS_MAX]; /* of groups that are not optimized */
+	size_t nalua;
+};
+
+/** Of "listen" (the default group), or of "portal_groups". */
+struct config_portal {
+	char *address;
+	uint16_t group;
+	struct iscsi_redirect redirect;
+};
+
 struct config_target {
 	char *name;
 	struct config_lun *luns;
 	size_t nluns;
+	struct config_paths paths;
 	struct config_access access;
 };
 
@@ -87,8 +112,10 @@ struct config_limits {
 };
 
 struct config {
-	char **listen;
-	size_t nlisten;
+	struct config_portal *portals;
+	size_t nportals;
+	uint16_t groups[ISCSI_GROUPS_MAX]; /* tags of the portal groups; the default one is the first */
+	size_t ngroups;
 	char *control, *state_dir;   /* never NULL after loading */
 	struct config_mount mount;
 	uint64_t memory, threads;    /* threads 0 = one a core */
@@ -134,6 +161,11 @@ int config_volume_spec(const struct config_volume *volume, const char *journal_d
 int config_make_access(const struct config_access *conf, const struct config_lun *luns, size_t nluns, unsigned algorithms,
 		       struct iscsi_access **ret, struct errinfo *info);
 void config_access_fini(struct config_access *access);
+/** Append one.  0 or -ENOMEM. */
+int config_portal_append(struct config *config, const char *address, uint16_t group);
+void config_portals_fini(struct config *config);
+/** An address and a port in numbers, as "127.0.0.1:3260" or "[::1]:3260"? */
+bool config_address_valid(const char *text);
 void config_iscsi_limits(const struct config_limits *limits, struct iscsi_limits *ret);
 
 /** The tables themselves, for `config check --explain` and for the test of the manual page. */
@@ -163,6 +195,21 @@ int config_add_target(const char *path, const char *name, struct errinfo *info);
 int config_remove_target(const char *path, const char *name, struct errinfo *info);
 int config_add_lun(const char *path, const char *target, const struct config_lun *lun, struct errinfo *info);
 int config_remove_lun(const char *path, const char *target, unsigned lun, struct errinfo *info);
+
+/* -- the same for portals and the ways to targets, config_edit_portal.c; targets as they are written -- */
+
+int config_add_portal(const char *path, const char *address, uint16_t group, struct errinfo *info);
+/** Its group goes with its last portal where no target names it. */
+int config_remove_portal(const char *path, const char *address, uint16_t group, struct errinfo *info);
+/** redirect NULL: none. */
+int config_set_portal_redirect(const char *path, const char *address, uint16_t group,
+			       const struct iscsi_redirect *redirect, struct errinfo *info);
+int config_set_target_redirect(const char *path, const char *target, const struct iscsi_redirect *redirect,
+			       struct errinfo *info);
+/** n 0: all. */
+int config_set_target_groups(const char *path, const char *target, const uint16_t *tags, size_t n,
+			     struct errinfo *info);
+int config_set_target_alua(const char *path, const char *target, uint16_t group, int state, struct errinfo *info);
 
 /* -- the same for accounts and lists of initiators, config_edit_access.c -- */
 

@@ -36,12 +36,27 @@ void config_place(char out[CONFIG_PATH_TEXT], const char *fmt, ...) __attribute_
 const struct config_volume *config_find_volume(const struct config *config, const char *name);
 
 /* -- config_target.c -- */
-#define CONFIG_TARGET_KEYS 5
+#define CONFIG_TARGET_KEYS 8
 #define CONFIG_LUN_KEYS 3
 extern const struct json_key config_target_keys[CONFIG_TARGET_KEYS];
 extern const struct json_key config_lun_keys[CONFIG_LUN_KEYS];
 void config_read_targets(struct config_reader *reader, json_t *array);
 void config_target_fini(struct config_target *target);
+
+/* -- config_portal.c -- */
+#define CONFIG_GROUP_KEYS 2
+#define CONFIG_PORTAL_REDIRECT_KEYS 4
+#define CONFIG_REDIRECT_KEYS 2
+#define CONFIG_ALUA_KEYS 2
+extern const struct json_key config_group_keys[CONFIG_GROUP_KEYS];
+extern const struct json_key config_portal_redirect_keys[CONFIG_PORTAL_REDIRECT_KEYS];
+extern const struct json_key config_redirect_keys[CONFIG_REDIRECT_KEYS];
+extern const struct json_key config_alua_keys[CONFIG_ALUA_KEYS];
+/** "listen", "portal_groups", "redirects"; each NULL when it is not there. */
+void config_read_portals(struct config_reader *reader, json_t *listen, json_t *groups, json_t *redirects);
+/** "portal_groups", "redirect" and "alua" of the target at path, after the portals. */
+void config_read_paths(struct config_reader *reader, json_t *groups, json_t *redirect, json_t *alua, const char *path,
+		       struct config_paths *ret);
 
 /* -- config_access.c -- */
 #define CONFIG_ACCOUNT_KEYS 4

@@ -12,7 +12,7 @@
 
 struct raw_target {
 	char *name;
-	json_t *luns, *chap, *mutual, *initiators;
+	json_t *luns, *chap, *mutual, *initiators, *portal_groups, *redirect, *alua;
 };
 
 const struct json_key config_target_keys[CONFIG_TARGET_KEYS] = {
@@ -26,6 +26,11 @@ const struct json_key config_target_keys[CONFIG_TARGET_KEYS] = {
 	CONFIG_KEY(
 		raw_target, initiators, ARRAY,
 		.help = "the initiators that may log in, and what they see; default: everybody, everything"),
+	CONFIG_KEY(raw_target, portal_groups, ARRAY,
+		   .help = "tags of the portal groups that lead to it; default: all"),
+	CONFIG_KEY(raw_target, redirect, OBJECT, .help = "where logins are sent instead"),
+	CONFIG_KEY(raw_target, alua, ARRAY,
+		   .help = "access states of portal groups (ALUA); default: optimized"),
 };
 
 const struct json_key config_lun_keys[CONFIG_LUN_KEYS] = {
@@ -114,6 +119,7 @@ read_target(struct config_reader *reader, json_t *object, const char *path)
 			read_lun(reader, lun, &target, where);
 	}
 	config_read_access(reader, raw.chap, raw.mutual, raw.initiators, path, &target, &target.access);
+	config_read_paths(reader, raw.portal_groups, raw.redirect, raw.alua, path, &target.paths);
 	config->targets[config->ntargets++] = target;
 }
 

@@ -46,6 +46,14 @@ struct daemon_target {
 	struct config_lun *luns;     /* configured; those of failed volumes are not mapped */
 	size_t nluns;
 	struct config_access access;
+	struct config_paths paths;
+};
+
+struct daemon_portal {
+	char address[64];            /* as it is written */
+	char bound[64];
+	uint16_t group;
+	struct iscsi_redirect redirect;
 };
 
 struct daemon {
@@ -71,8 +79,8 @@ struct daemon {
 	size_t nvolumes;
 	struct daemon_target **targets;
 	size_t ntargets;
-	char (*bound)[64];
-	size_t nbound;
+	struct daemon_portal *portals;
+	size_t nportals;
 	struct mount *mount;
 	char mount_why[1024];        /* why there is none although one was asked for */
 	const char *doing;           /* what start or stop is at, for the second Ctrl-C; static text */
@@ -108,6 +116,28 @@ int daemon_target_delete(struct daemon *daemon, const char *name, bool force, st
 int daemon_target_map(struct daemon *daemon, const char *target, int64_t lun, const char *volume, bool removable,
 		      unsigned *ret_lun, struct errinfo *info);
 int daemon_target_unmap(struct daemon *daemon, const char *target, unsigned lun, struct errinfo *info);
+/* -- portals.c: with `change` held, but for what says otherwise -- */
+int daemon_open_portals(struct daemon *daemon, struct errinfo *info);
+void daemon_close_portals(struct daemon *daemon);
+int daemon_portal_add(struct daemon *daemon, const char *address, uint16_t group, char ret_bound[64],
+		      struct errinfo *info);
+/** Stops listening; ending the sessions is the caller's, by ret_bound. */
+int daemon_portal_remove(struct daemon *daemon, const char *address, char ret_bound[64], struct errinfo *info);
+/** redirect NULL: none. */
+int daemon_portal_redirect(struct daemon *daemon, const char *address, const struct iscsi_redirect *redirect,
+			   struct errinfo *info);
+/** Give the server target->paths, before anybody comes by them. */
+int daemon_enforce_paths(struct daemon *daemon, struct daemon_target *target);
+int daemon_target_groups(struct daemon *daemon, const char *name, const uint16_t *tags, size_t n,
+			 struct errinfo *info);
+int daemon_target_redirect(struct daemon *daemon, const char *name, const struct iscsi_redirect *redirect,
+			   struct errinfo *info);
+int daemon_target_alua(struct daemon *daemon, const char *name, uint16_t group, int state, struct errinfo *info);
+/** With lock held: {groups: [{group, portals, access}], redirect} into object. */
+void daemon_paths_json(struct daemon *daemon, const struct daemon_target *target, json_t *object);
+json_t *daemon_redirect_json(const struct iscsi_redirect *redirect);
+/** With daemon_target_find() in vain. */
+int daemon_no_target(const char *name, struct errinfo *info);
 /* -- target_access.c: with `change` held, but for daemon_access_show() -- */
 /** Give the server the rules as they stand in target->access, or daemon->config.discovery (target NULL). */
 int daemon_enforce_access(struct daemon *daemon, struct daemon_target *target, struct errinfo *info);

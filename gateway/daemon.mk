@@ -7,6 +7,8 @@ libdaemon_a_SOURCES = \
 	gateway/cli_access.c \
 	gateway/cli_all.c gateway/cli_commands.h \
 	gateway/cli_config.c \
+	gateway/cli_portal.c \
+	gateway/cli_session.c \
 	gateway/cli_store.c \
 	gateway/cli_help.c \
 	gateway/cli_serve.c \
@@ -15,6 +17,7 @@ libdaemon_a_SOURCES = \
 	gateway/cli_volume.c \
 	gateway/client.c gateway/client.h \
 	gateway/commands.c gateway/commands.h \
+	gateway/commands_portal.c \
 	gateway/commands_access.c gateway/commands_impl.h \
 	gateway/config.c gateway/config.h \
 	gateway/config_access.c \
@@ -22,6 +25,8 @@ libdaemon_a_SOURCES = \
 	gateway/config_target.c \
 	gateway/config_edit.c \
 	gateway/config_edit_access.c \
+	gateway/config_edit_portal.c \
+	gateway/config_portal.c \
 	gateway/daemon.h \
 	gateway/exitcode.c gateway/exitcode.h \
 	gateway/inspect.c gateway/inspect.h \
@@ -29,6 +34,7 @@ libdaemon_a_SOURCES = \
 	gateway/metrics.c \
 	gateway/notify.c gateway/notify.h \
 	gateway/paths.c gateway/paths.h \
+	gateway/portals.c \
 	gateway/reservations.c gateway/reservations.h \
 	gateway/serve.c gateway/serve.h \
 	gateway/socket_path.c gateway/socket_path.h \

@@ -241,8 +241,10 @@ inspect_target(struct daemon *daemon, const char *name)
 
 	(void)pthread_mutex_lock(&daemon->lock);
 	target = daemon_target_find(daemon, name);
-	if (target)
+	if (target) {
 		object = json_pack("{s:s, s:o}", "name", target->name, "luns", luns_json(daemon, target));
+		daemon_paths_json(daemon, target, object);
+	}
 	(void)pthread_mutex_unlock(&daemon->lock);
 	if (object)
 		json_object_set_new(
@@ -299,8 +301,8 @@ inspect_status(struct daemon *daemon)
 			    daemon->disk_engine ? json_string(daemon->disk_engine) : json_null());
 	json_object_set_new(status, "threads", json_integer(daemon->nloops));
 	json_object_set_new(status, "memory", memory_json(daemon));
-	for (size_t i = 0; i < daemon->nbound; i++)
-		json_array_append_new(listen, json_string(daemon->bound[i]));
+	for (size_t i = 0; i < daemon->nportals; i++)
+		json_array_append_new(listen, json_string(daemon->portals[i].bound));
 	json_object_set_new(status, "listen", listen);
 	json_object_set_new(status, "mount", mount_json(daemon));
 	json_object_set_new(status, "doing",

@@ -162,25 +162,18 @@ stop_signals(struct serve *serve)
 /* -- the configuration with what the command line changes
  * ------------------------------------------------------- */
 
+/* They are the default group, and there is no other; the tags of the file stay known. */
 static int
 override_listen(struct config *config, const struct serve_options *options)
 {
+	int r = 0;
+
 	if (!options->nlisten)
 		return 0;
-	for (size_t i = 0; i < config->nlisten; i++)
-		free(config->listen[i]);
-	free(config->listen);
-	config->nlisten = 0;
-	config->listen = calloc(options->nlisten + 1, sizeof(*config->listen));
-	if (!config->listen)
-		return -ENOMEM;
-	for (size_t i = 0; i < options->nlisten; i++) {
-		config->listen[i] = strdup(options->listen[i]);
-		if (!config->listen[i])
-			return -ENOMEM;
-		config->nlisten++;
-	}
-	return 0;
+	config_portals_fini(config);
+	for (size_t i = 0; !r && i < options->nlisten; i++)
+		r = config_portal_append(config, options->listen[i], ISCSI_PORTAL_GROUP_DEFAULT);
+	return r;
 }
 
 /* A path on the command line may be relative, and need not exist. */
@@ -468,36 +461,7 @@ start_mount(struct serve *serve, struct errinfo *info)
 static int
 start_portals(struct serve *serve, struct errinfo *info)
 {
-	struct daemon *daemon = &serve->daemon;
-
-	daemon->bound = calloc(daemon->config.nlisten + 1, sizeof(*daemon->bound));
-	if (!daemon->bound)
-		return -ENOMEM;
-	for (size_t i = 0; i < daemon->config.nlisten; i++) {
-		char bound[64];
-		int r;
-
-		daemon_doing(daemon, "opening portal", daemon->config.listen[i]);
-		r = iscsi_portal_add(daemon->iscsi, daemon->config.listen[i], bound, info);
-		if (r)
-			return r;
-		(void)pthread_mutex_lock(&daemon->lock);
-		memcpy(daemon->bound[daemon->nbound++], bound, sizeof(bound));
-		(void)pthread_mutex_unlock(&daemon->lock);
-	}
-	if (!daemon->config.nlisten)
-		log_warn("\"listen\" is empty: no iSCSI portal");
-	return 0;
-}
-
-static void
-stop_portals(struct serve *serve)
-{
-	struct daemon *daemon = &serve->daemon;
-
-	daemon_doing(daemon, "closing portals", NULL);
-	for (size_t i = 0; i < daemon->nbound; i++)
-		(void)iscsi_portal_remove(daemon->iscsi, daemon->bound[i]);
+	return daemon_open_portals(&serve->daemon, info);
 }
 
 static void
@@ -524,9 +488,9 @@ announce(struct serve *serve)
 	char *text;
 
 	printf("lungate: ready");
-	for (size_t i = 0; i < daemon->nbound; i++) {
-		printf("%s%s", i ? ", " : "; iSCSI at ", daemon->bound[i]);
-		json_array_append_new(listen, json_string(daemon->bound[i]));
+	for (size_t i = 0; i < daemon->nportals; i++) {
+		printf("%s%s", i ? ", " : "; iSCSI at ", daemon->portals[i].bound);
+		json_array_append_new(listen, json_string(daemon->portals[i].bound));
 	}
 	printf("; control socket %s\n", daemon->config.control);
 	(void)fflush(stdout);
@@ -578,7 +542,7 @@ stop(struct serve *serve)
 
 	atomic_store(&daemon->phase, DAEMON_STOPPING);
 	notify_manager("STOPPING=1");
-	stop_portals(serve);
+	daemon_close_portals(daemon);
 	daemon_doing(daemon, "waiting for commands of", "the control socket");
 	admin_close(serve->admin);
 	stop_mount(serve);
@@ -632,7 +596,7 @@ serve_run(const struct serve_options *options, struct errinfo *info)
 			log_info("stopped");
 		r = r == LG_ESTOPPING ? 0 : r;
 	}
-	free(daemon->bound);
+	free(daemon->portals);
 	free(daemon->config_path);
 	config_fini(&daemon->config);
 	if (serve.stop_fd >= 0)

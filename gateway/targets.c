@@ -192,7 +192,10 @@ open_target(struct daemon *daemon, struct config_target *conf, struct errinfo *i
 	if (!r) {
 		target->access = conf->access;
 		memset(&conf->access, 0, sizeof(conf->access));
+		target->paths = conf->paths;
 		r = daemon_enforce_access(daemon, target, info);
+		if (!r)
+			r = daemon_enforce_paths(daemon, target);
 		if (!r)
 			r = append_target(daemon, target);
 		if (r)
@@ -261,7 +264,9 @@ daemon_target_create(struct daemon *daemon, const char *name, struct errinfo *in
 		return r;
 	r = iscsi_target_add(daemon->iscsi, target->name, target->scsi, &target->iscsi, info);
 	if (!r) {
-		r = config_add_target(daemon->config_path, target->written, info);
+		r = daemon_enforce_paths(daemon, target);
+		if (!r)
+			r = config_add_target(daemon->config_path, target->written, info);
 		if (!r)
 			r = append_target(daemon, target);
 		if (r)
@@ -274,8 +279,8 @@ daemon_target_create(struct daemon *daemon, const char *name, struct errinfo *in
 	return r;
 }
 
-static int
-no_target(const char *name, struct errinfo *info)
+int
+daemon_no_target(const char *name, struct errinfo *info)
 {
 	return err_set(info, -ENOENT, "there is no target \"%s\"; 'lungate target list' shows them", name);
 }
@@ -288,7 +293,7 @@ daemon_target_delete(struct daemon *daemon, const char *name, bool force, struct
 	int r;
 
 	if (!target)
-		return no_target(name, info);
+		return daemon_no_target(name, info);
 	sessions = iscsi_session_count(daemon->iscsi, target->name);
 	if (sessions && !force)
 		return err_set(info, -EBUSY, "%zu %s logged in to %s; log out there first, or add --force",
@@ -349,7 +354,7 @@ daemon_target_map(struct daemon *daemon, const char *name, int64_t lun, const ch
 	int r;
 
 	if (!target)
-		return no_target(name, info);
+		return daemon_no_target(name, info);
 	if (lun < 0)
 		lun = free_lun(target);
 	r = check_map(daemon, target, lun, volume, info);
@@ -380,7 +385,7 @@ daemon_target_unmap(struct daemon *daemon, const char *name, unsigned lun, struc
 	int r;
 
 	if (!target)
-		return no_target(name, info);
+		return daemon_no_target(name, info);
 	for (size_t i = 0; i < target->nluns; i++)
 		found |= target->luns[i].lun == lun;
 	if (!found)

@@ -4,7 +4,7 @@
  * configuration and its inspection need of it.
  *
  * Threads: all calls from the main loop's thread or another thread that may block, never from
- * an I/O loop; they are serialised by the caller (gateway/admin.c).
+ * an I/O loop; they are serialised by the caller (gateway/admin.c), but for iscsi_sessions_end().
  */
 #ifndef LUNGATE_GATEWAY_ISCSI_H
 #define LUNGATE_GATEWAY_ISCSI_H

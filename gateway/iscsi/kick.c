@@ -69,9 +69,9 @@ kick_all(struct iscsi_server *server, bool (*match)(const struct conn *conn, con
 	struct kick kick = {.match = match, .arg = arg, .reason = reason, .grace_ms = grace_ms};
 	size_t n;
 
-	kick.id = ++server->last_drop_id;
-	if (!kick.id)
-		kick.id = ++server->last_drop_id; /* 0 is nobody's */
+	do {
+		kick.id = atomic_fetch_add(&server->last_drop_id, 1) + 1;
+	} while (!kick.id); /* 0 is nobody's */
 	n = each_shard(server, ask_shard, &kick);
 	while (each_shard(server, count_shard, &kick))
 		(void)server_await(server, NULL, 0,

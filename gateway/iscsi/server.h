@@ -102,7 +102,7 @@ struct iscsi_server {
 	uint16_t last_tsih;
 	struct crowd_peer *peers[CROWD_BUCKETS]; /* crowd.c: who has how many places */
 	unsigned nplaces;
-	unsigned last_drop_id; /* kick.c; serialised by the caller */
+	_Atomic unsigned last_drop_id; /* kick.c */
 };
 
 /** The shard of a loop, or NULL when connections may not live there. */

@@ -58,6 +58,17 @@ scsi_target_set_access(struct scsi_target *target, uint16_t tpgt, enum scsi_acce
 	return 0;
 }
 
+int
+scsi_target_get_access(struct scsi_target *target, uint16_t tpgt, enum scsi_access *ret)
+{
+	struct scsi_group *group = find_group(target, tpgt);
+
+	if (!group)
+		return -ENOENT;
+	*ret = (enum scsi_access)atomic_load(&group->access);
+	return 0;
+}
+
 /* SPC-4 6.37 */
 enum scsi_step
 spc_report_port_groups(struct scsi_task *task)

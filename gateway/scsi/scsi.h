@@ -209,6 +209,8 @@ enum scsi_access { SCSI_ACCESS_OPTIMIZED, SCSI_ACCESS_NON_OPTIMIZED, SCSI_ACCESS
 int scsi_target_add_group(struct scsi_target *target, uint16_t tpgt);
 /** Any thread.  What the target itself decides (implicit); sessions see ASYMMETRIC ACCESS STATE CHANGED.  -ENOENT. */
 int scsi_target_set_access(struct scsi_target *target, uint16_t tpgt, enum scsi_access access);
+/** Any thread.  As it is now, initiators' explicit changes included.  -ENOENT. */
+int scsi_target_get_access(struct scsi_target *target, uint16_t tpgt, enum scsi_access *ret);
 
 /* -- persistent reservations that survive power loss (APTPL) -- */
 

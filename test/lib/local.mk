@@ -11,6 +11,9 @@ libtestsim_a_SOURCES = \
 check_PROGRAMS += test/lib/miniserver
 test_lib_miniserver_SOURCES = test/lib/miniserver.c
 test_lib_miniserver_LDADD = libgateway.a $(STORES_LIBS)
+check_PROGRAMS += test/lib/initiator
+test_lib_initiator_SOURCES = test/lib/initiator.c test/lib/rawiscsi.c test/lib/rawiscsi.h
+test_lib_initiator_LDADD = $(COMMON_LIBS)
 # The mount without the daemon.
 if ENABLE_FUSE
 check_PROGRAMS += test/lib/minimount

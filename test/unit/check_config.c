@@ -55,7 +55,7 @@ START_TEST(an_empty_file_has_defaults)
 	ck_assert_uint_eq(config.memory, 512ull << 20);
 	ck_assert_uint_eq(config.threads, 0);
 	ck_assert_uint_eq(config.limits.queue_depth, 128);
-	ck_assert_uint_eq(config.nlisten, 0);
+	ck_assert_uint_eq(config.nportals, 0);
 	ck_assert_ptr_nonnull(config.control);
 	ck_assert_ptr_nonnull(config.state_dir);
 	ck_assert_ptr_null(config.mount.path);
@@ -86,8 +86,8 @@ START_TEST(a_full_file_is_read)
 	const uint8_t id[GATEWAY_ID_LEN] = {7};
 
 	ck_assert_msg(!parse(full, &config, NULL), "%s", info.text);
-	ck_assert_uint_eq(config.nlisten, 2);
-	ck_assert_str_eq(config.listen[1], "[::1]:0");
+	ck_assert_uint_eq(config.nportals, 2);
+	ck_assert_str_eq(config.portals[1].address, "[::1]:0");
 	ck_assert_str_eq(config.mount.path, "/mnt/x");
 	ck_assert(config.mount.allow_other);
 	ck_assert_int_eq(config.log_level, LOG_LEVEL_DEBUG);
@@ -123,6 +123,30 @@ static const struct {
 	{"{\"listen\": [\"127.0.0.1:66000\"]}", "c.json:1:13:", "in numbers"},
 	{"{\"listen\": [\"::1:3260\"]}", "c.json:1:13:", "in numbers"},
 	{"{\"listen\": [\"127.0.0.1:1\", \"127.0.0.1:1\"]}", "c.json:1:28:", "there twice"},
+	{"{\"portal_groups\": [{\"tag\": 1}]}",
+	 "c.json:1:28: portal_groups[0].tag:", "2"},
+	{"{\"portal_groups\": [{\"tag\": 2}, {\"tag\": 2}]}",
+	 "c.json:1:40: portal_groups[1].tag:", "already"},
+	{"{\"portal_groups\": [{\"tag\": 2, \"portals\": [\"x\"]}]}",
+	 "c.json:1:43: portal_groups[0].portals[0]:", "in numbers"},
+	{"{\"listen\": [\"127.0.0.1:1\"], \"portal_groups\": [{\"tag\": 2, \"portals\": [\"127.0.0.1:1\"]}]}",
+	 "c.json:1:70: portal_groups[0].portals[0]:", "there twice"},
+	{"{\"redirects\": [{\"portal\": \"127.0.0.1:1\", \"to\": \"b:2\"}]}",
+	 "c.json:1:27: redirects[0].portal:", "no portal"},
+	{"{\"listen\": [\"127.0.0.1:1\"], \"redirects\": [{\"portal\": \"127.0.0.1:1\", \"to\": \"b\"}]}",
+	 "c.json:1:75: redirects[0].to:", "HOST:PORT"},
+	{"{\"targets\": [{\"name\": \"iqn.2026-11.net.example:x\", \"portal_groups\": [2]}]}",
+	 "c.json:1:70: targets[0].portal_groups[0]:", "no portal group 2"},
+	{"{\"targets\": [{\"name\": \"iqn.2026-11.net.example:x\", \"portal_groups\": []}]}",
+	 "c.json:1:69: targets[0].portal_groups:", "no portal would lead"},
+	{"{\"targets\": [{\"name\": \"iqn.2026-11.net.example:x\", \"portal_groups\": [1, 1]}]}",
+	 "c.json:1:73: targets[0].portal_groups[1]:", "twice"},
+	{"{\"targets\": [{\"name\": \"iqn.2026-11.net.example:x\", \"redirect\": {\"to\": \":1\"}}]}",
+	 "c.json:1:71: targets[0].redirect.to:", "HOST:PORT"},
+	{"{\"targets\": [{\"name\": \"iqn.2026-11.net.example:x\", \"alua\": [{\"group\": 1, \"state\": \"x\"}]}]}",
+	 "c.json:1:83: targets[0].alua[0].state:", "standby"},
+	{"{\"targets\": [{\"name\": \"iqn.2026-11.net.example:x\", \"alua\": [{\"group\": 3, \"state\": \"standby\"}]}]}",
+	 "c.json:1:71: targets[0].alua[0].group:", "no portal group 3"},
 	{"{\"control\": \"x.sock\"}", "c.json:1:13:", "absolute"},
 	{"{\"mount\": {\"allow_other\": true}}", "c.json:1:11:", "\"path\" is missing"},
 	{"{\"mount\": {\"path\": \"/m\"}, \"state_dir\": \"/m/state\"}", "c.json:1:20:", "lies below it"},
