@@ -4,9 +4,11 @@
  */
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/err.h"
 #include "common/util.h"
@@ -146,6 +148,29 @@ START_TEST(test_bounds)
 }
 END_TEST
 
+/* What a server sends does not get to our stderr by way of the parser. */
+START_TEST(test_quiet)
+{
+	static const char *const texts[] = {
+		"<?xml version=\"1.0\" encoding=\"EUC-JP\"?><ListBucketResult>\xff\xff\x8f</ListBucketResult>",
+		"<?xml version=\"1.0\" encoding=\"nonesuch\"?><ListBucketResult/>",
+		"<ListBucketResult><IsTruncated>&nonesuch;</IsTruncated",
+	};
+	char said[256];
+	int fds[2], was = dup(STDERR_FILENO);
+
+	ck_assert_int_eq(pipe2(fds, O_NONBLOCK), 0);
+	dup2(fds[1], STDERR_FILENO);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		(void)list(texts[i]);
+	dup2(was, STDERR_FILENO);
+	ck_assert_int_eq(read(fds[0], said, sizeof(said)), -1);
+	close(fds[0]);
+	close(fds[1]);
+	close(was);
+}
+END_TEST
+
 START_TEST(test_error)
 {
 	static const char rgw[] =
@@ -245,6 +270,7 @@ main(void)
 	tcase_add_test(tc, test_list);
 	tcase_add_test(tc, test_not_a_list);
 	tcase_add_test(tc, test_bounds);
+	tcase_add_test(tc, test_quiet);
 	tcase_add_test(tc, test_error);
 	tcase_add_test(tc, test_delete);
 	tcase_add_test(tc, test_sts);

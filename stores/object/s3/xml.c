@@ -236,6 +236,8 @@ parse(const char *p, size_t n, const struct xml_kind *kind, void *doc, struct s3
 		free(x);
 		return -ENOMEM;
 	}
+	/* decoders complain past the context, to stderr; the setting is the thread's */
+	xmlSetStructuredErrorFunc(NULL, on_complaint);
 	xmlCtxtUseOptions(x->ctxt, XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
 	rc = xmlParseChunk(x->ctxt, p, (int)n, 1);
 	if (x->rc)
