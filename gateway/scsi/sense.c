@@ -18,7 +18,9 @@ static const struct scsi_sense_row rows[SE_COUNT] = {
 /*
  * What an initiator makes of it decides the choice: MEDIUM ERROR and HARDWARE
  * ERROR end the I/O at once, NOT READY "unavailable" makes multipath try
- * another path, BUSY is tried again later.
+ * another path, BUSY is tried again later.  So is NOT READY "becoming ready", for as long as the initiator has
+ * patience (Linux: retries times time-out of the disk), and it says which of the two sides to look at: the store
+ * is away, or does not let us in.
  */
 static const struct {
 	int status;
@@ -40,7 +42,13 @@ static const struct {
 	{-EAGAIN, SE_BUSY, SE_BUSY},
 	{-ENOMEM, SE_BUSY, SE_BUSY},
 	{-EBUSY, SE_BUSY, SE_BUSY},
-	{-ETIMEDOUT, SE_NOT_READY, SE_NOT_READY},
+	{-ETIMEDOUT, SE_BECOMING_READY, SE_BECOMING_READY},
+	{-ECONNREFUSED, SE_BECOMING_READY, SE_BECOMING_READY},
+	{-ECONNRESET, SE_BECOMING_READY, SE_BECOMING_READY},
+	{-EHOSTUNREACH, SE_BECOMING_READY, SE_BECOMING_READY},
+	{-EACCES, SE_BECOMING_READY, SE_BECOMING_READY},
+	{-EKEYREJECTED, SE_BECOMING_READY, SE_BECOMING_READY},
+	{-EPROTO, SE_BECOMING_READY, SE_BECOMING_READY},
 	{-ENODEV, SE_NOT_READY, SE_NOT_READY},
 	{-ENXIO, SE_NOT_READY, SE_NOT_READY},
 	{LG_EABORTED, SE_COMMAND_ABORTED, SE_COMMAND_ABORTED},
