@@ -10,7 +10,8 @@
  * as a leak that `lungate check` finds.  A leak costs space; an early delete costs data.
  *
  * States: empty -> waiting (timer) -> looking at the root -> deleting -> waiting or empty.
- * Failure: three attempts, then the batch is left as a leak and counted.
+ * Failure: the batch is tried again until it succeeds: three times soon, then once a horizon.  A store that is away,
+ * or refuses for a while, must not turn into a leak; that the list is bounded keeps memory so.
  * Thread: the volume's loop.
  */
 #include "stores/chunked/engine.h"
@@ -107,19 +108,22 @@ batch_end(struct dead_batch *batch, int status)
 
 	dead->busy = false;
 	if (status == 0) {
+		if (dead->attempts >= DEAD_ATTEMPTS)
+			log_info("volume %s: replaced objects are deleted again", eng->vol.name);
 		counter_add(&dead->deleted, batch->n);
 		dead_forget(dead, batch->n);
 		dead->attempts = 0;
 		dead_arm(eng);
-	} else if (++dead->attempts < DEAD_ATTEMPTS && !engine_stopped(eng)) {
-		loop_timer_start(&dead->timer, engine_backoff(eng, dead->attempts));
-	} else {
-		log_warn("volume %s: %zu replaced objects could not be deleted and stay in the store: %s",
-			 eng->vol.name, batch->n, err_text(status));
-		counter_add(&dead->leaked, batch->n);
-		dead_forget(dead, batch->n);
-		dead->attempts = 0;
-		dead_arm(eng);
+	} else if (!engine_stopped(eng)) {
+		uint64_t pause = engine_backoff(eng, ++dead->attempts);
+
+		if (dead->attempts == DEAD_ATTEMPTS)
+			log_warn(
+				"volume %s: replaced objects cannot be deleted: %s; they take up space until it succeeds",
+				eng->vol.name, err_text(status));
+		if (dead->attempts >= DEAD_ATTEMPTS)
+			pause = max_of(pause, (uint64_t)eng->params.delete_horizon_ms);
+		loop_timer_start(&dead->timer, pause);
 	}
 	batch_free(batch);
 	engine_release(eng);

@@ -476,6 +476,27 @@ START_TEST(test_dead)
 }
 END_TEST
 
+/* A store that refuses deletions, for longer than anybody would try: nothing is leaked, and reads go on. */
+START_TEST(test_dead_refused)
+{
+	uint8_t buf[4096];
+
+	rig.params.delete_horizon_ms = 10;
+	create_and_open();
+	fault(FAULT_ERROR, OBJECT_DELETE, "", -EACCES, 9);
+	for (unsigned i = 0; i < 5; i++) {
+		fill(buf, sizeof(buf), i);
+		ck_ok(io(VOL_WRITE, 3 * MIB, sizeof(buf), buf));
+		ck_ok(enginerig_commit(&rig));
+	}
+	ck_assert(enginerig_wait(&rig, "dead_deleted", 8));
+	ck_assert_uint_eq(faultstore_hits(rig.store), 9);
+	ck_assert_int_eq(enginerig_stat(&rig, "dead_leaked"), 0);
+	ck_assert_uint_eq(enginerig_count(&rig, "v/c/"), 1);
+	expect(3 * MIB, buf, sizeof(buf));
+}
+END_TEST
+
 START_TEST(test_idle)
 {
 	uint8_t buf[4096];
@@ -557,6 +578,7 @@ main(void)
 		{"owner", test_owner, 1, false},
 		{"open, lost answer", test_open_lost_answer, 1, false},
 		{"dead", test_dead, 1, false},
+		{"dead-refused", test_dead_refused, 1, false},
 		{"idle", test_idle, 1, false},
 		{"sequential", test_sequential_fetches, 1, false},
 		{"failpoints", test_failpoints, 4, false},
