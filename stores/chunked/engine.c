@@ -29,6 +29,8 @@
 #define RECLAIM_MIN 64u
 #define PAY_FIRST_MS 1u
 #define PAY_LAST_MS 64u
+#define DEGRADED_PAUSE_MS 10000u
+#define DEGRADED_LONG_MS 1000u
 
 uint64_t
 engine_durable_seq(const struct engine *eng)
@@ -95,10 +97,20 @@ engine_fence(struct engine *eng)
 void
 engine_degrade(struct engine *eng, int err, const char *what)
 {
+	uint64_t now = loop_now_ms(eng->vol.loop);
+
 	if (!eng->degraded) {
+		eng->degraded_since_ms = now;
+		eng->degraded_told = false;
+	}
+	/* a store that fails now and then is not worth two lines each time */
+	if (!eng->degraded_told &&
+	    (!eng->degraded_told_ms || now - eng->degraded_told_ms >= DEGRADED_PAUSE_MS ||
+	     now - eng->degraded_since_ms >= DEGRADED_LONG_MS)) {
 		log_warn("volume %s: %s: %s; it is tried again until it succeeds", eng->vol.name, what,
 			 err_text(err));
-		eng->degraded_since_ms = loop_now_ms(eng->vol.loop);
+		eng->degraded_told = true;
+		eng->degraded_told_ms = now;
 	}
 	eng->degraded = err;
 	eng->degraded_what = what;
@@ -109,8 +121,9 @@ engine_recovered(struct engine *eng)
 {
 	if (!eng->degraded)
 		return;
-	log_info("volume %s: the store takes data again after %llu s", eng->vol.name,
-		 (unsigned long long)(loop_now_ms(eng->vol.loop) - eng->degraded_since_ms) / 1000);
+	if (eng->degraded_told)
+		log_info("volume %s: the store takes data again after %llu s", eng->vol.name,
+			 (unsigned long long)(loop_now_ms(eng->vol.loop) - eng->degraded_since_ms) / 1000);
 	eng->degraded = 0;
 	eng->degraded_what = NULL;
 }

@@ -587,6 +587,8 @@ struct engine {
 	int degraded;                    /* why the store does not take what it should; 0 = it does */
 	const char *degraded_what;
 	uint64_t degraded_since_ms;
+	bool degraded_told;              /* in the log */
+	uint64_t degraded_told_ms;       /* the latest time of that; 0 = never */
 
 	struct loop_timer close_timer;
 	void (*close_done)(void *arg, int status);
