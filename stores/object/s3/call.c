@@ -166,8 +166,7 @@ headers_make(struct s3_call *call, const struct address *a, const struct s3_key 
 {
 	struct sigv4_pair headers[SIGV4_HEADERS_MAX];
 	char date[SIGV4_DATE_TEXT], authorization[SIGV4_AUTHORIZATION_MAX];
-	time_t now =
-		time(NULL) + (time_t)atomic_load_explicit(&call->s3->clock_offset_s, memory_order_relaxed);
+	time_t now;
 	struct sigv4_request sign = {.method = method_names[call->step->method],
 				     .path = a->path,
 				     .query = a->query,
@@ -180,6 +179,8 @@ headers_make(struct s3_call *call, const struct address *a, const struct s3_key 
 	size_t n = 0;
 	int rc;
 
+	call->clock_offset_s = atomic_load_explicit(&call->s3->clock_offset_s, memory_order_relaxed);
+	now = time(NULL) + (time_t)call->clock_offset_s;
 	sigv4_date(now, date);
 	headers[n++] = (struct sigv4_pair){"host", a->host};
 	headers[n++] = (struct sigv4_pair){"x-amz-content-sha256", call->payload};
@@ -206,12 +207,11 @@ headers_make(struct s3_call *call, const struct address *a, const struct s3_key 
 static bool
 clock_is_off(const struct s3_call *call)
 {
-	int64_t offset = atomic_load_explicit(&call->s3->clock_offset_s, memory_order_relaxed);
 	int64_t off;
 
 	if (!call->http.response.date)
 		return false;
-	off = (int64_t)call->http.response.date - ((int64_t)time(NULL) + offset);
+	off = (int64_t)call->http.response.date - ((int64_t)time(NULL) + call->clock_offset_s);
 	return off > SKEW_S || off < -SKEW_S;
 }
 
@@ -268,13 +268,17 @@ common_outcome(struct s3_call *call, enum s3_outcome *ret)
 	*ret = S3_OUT_NEXT;
 	if (call->meaning.action == S3_CLOCK && !call->tried_clock && call->http.response.date) {
 		int64_t offset = (int64_t)call->http.response.date - (int64_t)time(NULL);
+		int64_t before = atomic_exchange_explicit(&s3->clock_offset_s, offset, memory_order_relaxed);
 
 		call->tried_clock = true;
-		atomic_store_explicit(&s3->clock_offset_s, offset, memory_order_relaxed);
-		if (log_ratelimit(&s3->log_state, LOG_PAUSE_MS))
+		if (offset - before < SKEW_S && before - offset < SKEW_S)
+			; /* another request has learnt it and said so */
+		else if (offset > SKEW_S || offset < -SKEW_S)
 			log_warn("%s: this machine's clock differs from the server's by %" PRId64
 				 " s: requests are signed with the server's",
 				 s3->store.url, offset);
+		else
+			log_info("%s: this machine's clock and the server's agree again", s3->store.url);
 		return true;
 	}
 	if (call->meaning.action == S3_RENEW && !call->tried_key &&

@@ -93,6 +93,7 @@ struct s3_call {
 	struct loop_timer pause;
 	bool tried_clock, tried_key, volunteered;
 	uint64_t key_number;
+	int64_t clock_offset_s;       /* what it was signed with */
 	struct s3_meaning meaning;    /* of the latest answer */
 	char code[64];
 	/* ---- the question */
