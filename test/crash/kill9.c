@@ -8,11 +8,8 @@
  * LUN 0 without a write cache (an answered write is a promise) and LUN 1 with
  * one (an answered SYNCHRONIZE CACHE or FUA write is).
  *
- * Model: each block knows the operations sent to it since its floor, oldest
- * first; the floor is the newest promised one.  Blocks have at most one
- * operation in flight, so their operations are ordered.  After a crash a block
- * must hold exactly what one of floor .. newest left: a whole stamp of that
- * version, or zeroes.  What was read then is the new floor: it must not change again.
+ * The model is that of test/lib/promises.h.  What was read after a crash is the
+ * new floor: it must not change again.
  *
  * A cycle kills in the middle of the load; some kill while the daemon starts
  * (recovery is interrupted) or while it stops (the final commit is).
@@ -39,29 +36,15 @@
 #include <iscsi/iscsi.h>
 #include <iscsi/scsi-lowlevel.h>
 
-#include "common/bytes.h"
 #include "common/util.h"
+#include "test/lib/promises.h"
 
 #define TARGET "iqn.2026-11.net.lungate:kill9"
-#define BLOCK 4096u
+#define BLOCK PROMISE_BLOCK
 #define BLOCKS 8192u /* 32 MiB a LUN */
 #define LUNS 2
 #define DEPTH 24
 #define MAX_BLOCKS 32u /* of one operation */
-#define HISTORY 64
-
-enum kind { KIND_ZERO, KIND_STAMP };
-
-struct version {
-	uint32_t number; /* counts the operations of this block */
-	enum kind kind;
-};
-
-struct block {
-	struct version since[HISTORY]; /* [0] is the floor */
-	unsigned n;
-	bool busy;
-};
 
 struct op {
 	unsigned lun;
@@ -71,7 +54,7 @@ struct op {
 	unsigned char *data;
 };
 
-static struct block model[LUNS][BLOCKS];
+static struct promise model[LUNS][BLOCKS];
 static struct op ops[DEPTH];
 static unsigned in_flight, answered, flushes;
 static bool connection_lost;
@@ -107,32 +90,6 @@ finish(int code, const char *fmt, ...)
 	if (code == 0)
 		execlp("rm", "rm", "-rf", dir, (char *)NULL);
 	exit(code);
-}
-
-/* -- stamps: every 64 bytes of a block name the block and its version --------- */
-
-static void
-stamp(unsigned char *p, unsigned lun, uint32_t lba, uint32_t number)
-{
-	for (unsigned at = 0; at < BLOCK; at += 64) {
-		memset(p + at, (int)(number + at), 64);
-		put_le32(p + at, 0x4b494c4c);
-		put_le32(p + at + 4, lun);
-		put_le32(p + at + 8, lba);
-		put_le32(p + at + 12, number);
-	}
-}
-
-static bool
-holds(const unsigned char *p, unsigned lun, uint32_t lba, const struct version *v)
-{
-	static const unsigned char zeroes[BLOCK];
-	unsigned char want[BLOCK];
-
-	if (v->kind == KIND_ZERO)
-		return memcmp(p, zeroes, BLOCK) == 0;
-	stamp(want, lun, lba, v->number);
-	return memcmp(p, want, BLOCK) == 0;
 }
 
 /* -- the daemon --------------------------------------------------------------- */
@@ -266,22 +223,6 @@ wait_ready(void)
 /* -- the load ------------------------------------------------------------------ */
 
 static void
-push(struct block *b, enum kind kind)
-{
-	struct version v = {b->since[b->n - 1].number + 1, kind};
-
-	b->since[b->n++] = v;
-	b->busy = true;
-}
-
-static void
-raise_floor(struct block *b, unsigned at)
-{
-	b->n -= at;
-	memmove(b->since, b->since + at, b->n * sizeof(b->since[0]));
-}
-
-static void
 op_done(struct iscsi_context *iscsi, int status, void *command_data, void *private_data)
 {
 	struct scsi_task *task = command_data;
@@ -292,11 +233,11 @@ op_done(struct iscsi_context *iscsi, int status, void *command_data, void *priva
 	if (status == SCSI_STATUS_GOOD) {
 		answered++;
 		for (uint32_t i = 0; i < op->count; i++) {
-			struct block *b = &model[op->lun][op->lba + i];
+			struct promise *b = &model[op->lun][op->lba + i];
 
 			b->busy = false;
 			if (op->promise)
-				raise_floor(b, b->n - 1);
+				promise_raise(b, b->n - 1);
 		}
 	} else if (status != SCSI_STATUS_CANCELLED && status != SCSI_STATUS_ERROR) {
 		finish(1, "LUN %u LBA %u: status 0x%x: %s", op->lun, op->lba, status, iscsi_get_error(iscsi));
@@ -305,15 +246,6 @@ op_done(struct iscsi_context *iscsi, int status, void *command_data, void *priva
 	}
 	op->used = false;
 	scsi_free_scsi_task(task);
-}
-
-static bool
-usable(unsigned lun, uint32_t lba, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++)
-		if (model[lun][lba + i].busy || model[lun][lba + i].n == HISTORY)
-			return false;
-	return true;
 }
 
 static void
@@ -325,15 +257,15 @@ send_op(struct iscsi_context *iscsi, struct op *op)
 	struct unmap_list list = {lba, count};
 	struct scsi_task *task;
 
-	if (!usable(lun, lba, count))
+	if (!promise_usable(&model[lun][lba], count))
 		return;
 	/* UNMAP has no FUA: its answer is a promise only where there is no write cache. */
 	*op = (struct op){lun, lba, count, lun == 0 || (fua && !trim), true, op->data};
 	for (uint32_t i = 0; i < count; i++) {
-		push(&model[lun][lba + i], trim ? KIND_ZERO : KIND_STAMP);
+		promise_send(&model[lun][lba + i], trim ? PROMISE_ZERO : PROMISE_STAMP);
 		if (!trim)
-			stamp(op->data + i * BLOCK, lun, lba + i,
-			      model[lun][lba + i].since[model[lun][lba + i].n - 1].number);
+			promise_stamp(op->data + i * BLOCK, lun, lba + i,
+				      promise_newest(&model[lun][lba + i])->number);
 	}
 	if (trim)
 		task = iscsi_unmap_task(iscsi, (int)lun, 0, 0, &list, 1, op_done, op);
@@ -363,11 +295,11 @@ flush_done(struct iscsi_context *iscsi, int status, void *command_data, void *pr
 	if (status == SCSI_STATUS_GOOD) {
 		flushes++;
 		for (uint32_t lba = 0; lba < BLOCKS; lba++) {
-			struct block *b = &model[1][lba];
+			struct promise *b = &model[1][lba];
 
 			for (unsigned i = 1; i < b->n; i++)
 				if (b->since[i].number == flush_now.number[lba]) {
-					raise_floor(b, i);
+					promise_raise(b, i);
 					break;
 				}
 		}
@@ -381,7 +313,7 @@ static void
 send_flush(struct iscsi_context *iscsi)
 {
 	for (uint32_t lba = 0; lba < BLOCKS; lba++) {
-		struct block *b = &model[1][lba];
+		struct promise *b = &model[1][lba];
 		unsigned last = b->n - 1;
 
 		if (b->busy && last > 0)
@@ -473,40 +405,6 @@ load_until_killed(uint64_t kill_at, int sig)
 
 /* -- the verdict ---------------------------------------------------------------- */
 
-static const char *
-describe(const unsigned char *p)
-{
-	static char text[160];
-
-	snprintf(text, sizeof(text), "magic %08x lun %u lba %u version %u ... last %08x lba %u version %u",
-		 get_le32(p), get_le32(p + 4), get_le32(p + 8), get_le32(p + 12), get_le32(p + BLOCK - 64),
-		 get_le32(p + BLOCK - 56), get_le32(p + BLOCK - 52));
-	return text;
-}
-
-static unsigned
-verify_block(unsigned lun, uint32_t lba, const unsigned char *p)
-{
-	struct block *b = &model[lun][lba];
-	static unsigned shown;
-
-	for (unsigned i = 0; i < b->n; i++) {
-		if (holds(p, lun, lba, &b->since[i])) {
-			raise_floor(b, i);
-			b->n = 1;
-			b->busy = false;
-			return 0;
-		}
-	}
-	if (++shown <= 10)
-		printf("LUN %u LBA %u: promised version %u (%s), sent up to %u; found %s\n", lun, lba,
-		       b->since[0].number, b->since[0].kind == KIND_ZERO ? "zeroes" : "data",
-		       b->since[b->n - 1].number, describe(p));
-	b->n = 1;
-	b->busy = false;
-	return 1;
-}
-
 static unsigned
 verify(void)
 {
@@ -523,7 +421,8 @@ verify(void)
 			    task->datain.size != (int)(64 * BLOCK))
 				finish(1, "LUN %u LBA %u: read failed: %s", lun, lba, iscsi_get_error(iscsi));
 			for (uint32_t i = 0; i < 64; i++)
-				broken += verify_block(lun, lba + i, task->datain.data + i * BLOCK);
+				broken += !promise_settle(&model[lun][lba + i], lun, lba + i,
+							  task->datain.data + i * BLOCK);
 			scsi_free_scsi_task(task);
 		}
 	}
@@ -554,8 +453,7 @@ main(int argc, char **argv)
 	for (unsigned i = 0; i < DEPTH; i++)
 		ops[i].data = malloc(MAX_BLOCKS * BLOCK);
 	for (unsigned lun = 0; lun < LUNS; lun++)
-		for (uint32_t lba = 0; lba < BLOCKS; lba++)
-			model[lun][lba] = (struct block){.since = {{0, KIND_ZERO}}, .n = 1};
+		promise_init(model[lun], BLOCKS);
 	prepare();
 	for (unsigned cycle = 0; cycle < cycles && !broken; cycle++) {
 		if (cycle % 7 == 3) { /* recovery itself is killed */
