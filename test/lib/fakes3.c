@@ -5,7 +5,8 @@
  * A request: uri (as it was sent, for the signature) -> body, in pieces -> checks -> the fault it drew ->
  * its effect -> the answer.  Bodies are counted references, so that an answer may outlive its object.
  *
- * POST /_control?NAME=PER_MILLE&... sets faults, GET /_control tells how often each was done; unsigned.
+ * POST /_control?NAME=PER_MILLE&... sets faults, clock=SECONDS its clock, tls=1 reads the certificate anew; GET
+ * /_control tells how often each fault was done; unsigned, over http.
  */
 #include "test/lib/fakes3.h"
 
@@ -31,6 +32,7 @@
 #define KEY_ROOM 1100
 #define PARAMS_MAX 16
 #define SLOW_NS 20000000
+#define LATE_S 1
 
 struct blob {
 	atomic_uint refs;
@@ -45,7 +47,10 @@ struct object {
 };
 
 struct fakes3 {
-	struct MHD_Daemon *daemon;
+	struct MHD_Daemon *daemon, *tls;
+	uint16_t tls_port;
+	char cert[256], cert_key[256]; /* files */
+	atomic_int clock;
 	char bucket[64], access_key[128], secret_key[128];
 	bool bare_if_match;
 	unsigned page_max;
@@ -92,6 +97,9 @@ static const char *const fault_names[FAKES3_FAULTS] = {
 	[FAKES3_ERROR_IN_OK] = "error-in-ok",
 	[FAKES3_WRONG_XML] = "wrong-xml",
 	[FAKES3_IGNORE_CONDITIONS] = "ignore-conditions",
+	[FAKES3_QUOTA] = "quota",
+	[FAKES3_UNKNOWN_KEY] = "unknown-key",
+	[FAKES3_LATE] = "late",
 };
 
 const char *
@@ -199,6 +207,17 @@ reset(struct request *r)
 	return MHD_NO;
 }
 
+static void
+add_date(const struct request *r, struct MHD_Response *response)
+{
+	time_t now = time(NULL) + atomic_load(&r->fake->clock);
+	char text[64];
+	struct tm tm;
+
+	(void)strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
+	(void)MHD_add_response_header(response, "Date", text);
+}
+
 /* What was done may stay untold. */
 static enum MHD_Result
 send_response(struct request *r, unsigned status, struct MHD_Response *response)
@@ -211,6 +230,7 @@ send_response(struct request *r, unsigned status, struct MHD_Response *response)
 		r->fault = -1;
 		return fault == FAKES3_RESET_AFTER ? reset(r) : send_error(r, 500, "InternalError");
 	}
+	add_date(r, response);
 	rc = MHD_queue_response(r->connection, status, response);
 	MHD_destroy_response(response);
 	return rc;
@@ -314,6 +334,8 @@ fits(const struct request *r, int fault)
 	switch (fault) {
 	case FAKES3_NOT_FOUND:
 	case FAKES3_IGNORE_CONDITIONS:
+	case FAKES3_QUOTA:
+	case FAKES3_LATE:
 		return put && r->key;
 	case FAKES3_TRUNCATE:
 		return get && r->key;
@@ -669,6 +691,10 @@ control(struct request *r, FILE *out)
 		if (fault >= 0)
 			fakes3_set(fake, (enum fakes3_fault)fault,
 				   (unsigned)strtoul(r->param[i].value, NULL, 10));
+		else if (!strcmp(r->param[i].name, "clock"))
+			fakes3_set_clock(fake, (int)strtol(r->param[i].value, NULL, 10));
+		else if (!strcmp(r->param[i].name, "tls") && fakes3_reload_tls(fake))
+			fprintf(out, "the certificate cannot be used\n");
 	}
 	for (int i = 0; i < FAKES3_FAULTS; i++)
 		fprintf(out, "%s=%llu\n", fault_names[i],
@@ -688,6 +714,21 @@ answer_control(struct request *r)
 	rc = send_text(r, 200, text, NULL);
 	free(text);
 	return rc;
+}
+
+/* The connection breaks at once, the effect comes when nobody waits for it any more. */
+static enum MHD_Result
+do_late(struct request *r)
+{
+	static const struct timespec late = {LATE_S, 0};
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+	if (info)
+		(void)shutdown(info->connect_fd, SHUT_RDWR);
+	(void)nanosleep(&late, NULL);
+	(void)operate(r);
+	return MHD_NO;
 }
 
 static enum MHD_Result
@@ -712,6 +753,12 @@ answer_misbehaving(struct request *r)
 		return send_error(r, 404, "NoSuchKey");
 	case FAKES3_ERROR_IN_OK:
 		return send_error(r, 200, "InternalError");
+	case FAKES3_QUOTA:
+		return send_error(r, 403, "QuotaExceeded");
+	case FAKES3_UNKNOWN_KEY:
+		return send_error(r, 403, "InvalidAccessKeyId");
+	case FAKES3_LATE:
+		return do_late(r);
 	default:
 		return operate(r);
 	}
@@ -760,7 +807,8 @@ finish(struct request *r)
 				     .access_key = r->fake->access_key,
 				     .secret_key = r->fake->secret_key,
 				     .body = r->body->data,
-				     .nbody = r->body->n};
+				     .nbody = r->body->n,
+				     .clock = atomic_load(&r->fake->clock)};
 	const char *code;
 	unsigned status;
 
@@ -867,32 +915,80 @@ keep_escapes(void *cls, struct MHD_Connection *connection, char *s)
 	return strlen(s);
 }
 
+#define CLOCK_OF_ITS_OWN MHD_USE_SUPPRESS_DATE_NO_CLOCK
+#define MODE                                                                                                 \
+	(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL | CLOCK_OF_ITS_OWN)
+
+static struct MHD_Daemon *
+listen_on(struct fakes3 *fake, uint16_t port, const char *cert, const char *key)
+{
+	struct sockaddr_in sin = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
+	struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)cert},
+				       {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)key},
+				       {MHD_OPTION_END, 0, NULL}};
+
+	return MHD_start_daemon(MODE | (cert ? MHD_USE_TLS : 0), port, NULL, NULL, on_request, fake,
+				MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&sin,
+				MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_URI_LOG_CALLBACK, on_uri,
+				fake, MHD_OPTION_NOTIFY_COMPLETED, on_end, fake, MHD_OPTION_UNESCAPE_CALLBACK,
+				keep_escapes, fake, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)262144,
+				MHD_OPTION_ARRAY, cert ? tls : tls + 2, MHD_OPTION_END);
+}
+
+static bool
+read_text(const char *path, char *out, size_t room)
+{
+	FILE *f = fopen(path, "r");
+	size_t n = f ? fread(out, 1, room - 1, f) : 0;
+
+	out[n] = '\0';
+	return f && !fclose(f) && n;
+}
+
+int
+fakes3_reload_tls(struct fakes3 *fake)
+{
+	static char cert[16384], key[16384];
+
+	if (fake->tls)
+		MHD_stop_daemon(fake->tls);
+	fake->tls = NULL;
+	if (read_text(fake->cert, cert, sizeof(cert)) && read_text(fake->cert_key, key, sizeof(key)))
+		fake->tls = listen_on(fake, fake->tls_port, cert, key);
+	return fake->tls ? 0 : -EINVAL;
+}
+
+void
+fakes3_set_clock(struct fakes3 *fake, int seconds)
+{
+	atomic_store(&fake->clock, seconds);
+}
+
 int
 fakes3_start(const struct fakes3_conf *conf, struct fakes3 **ret)
 {
-	struct sockaddr_in sin = {.sin_family = AF_INET,
-				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-				  .sin_port = htons(conf->port)};
 	struct fakes3 *fake = calloc(1, sizeof(*fake));
+	int rc = 0;
 
 	if (!fake)
 		return -ENOMEM;
 	(void)snprintf(fake->bucket, sizeof(fake->bucket), "%s", conf->bucket);
 	(void)snprintf(fake->access_key, sizeof(fake->access_key), "%s", conf->access_key);
 	(void)snprintf(fake->secret_key, sizeof(fake->secret_key), "%s", conf->secret_key);
+	(void)snprintf(fake->cert, sizeof(fake->cert), "%s", conf->cert ? conf->cert : "");
+	(void)snprintf(fake->cert_key, sizeof(fake->cert_key), "%s", conf->cert_key ? conf->cert_key : "");
+	fake->tls_port = conf->tls_port;
 	fake->bare_if_match = conf->bare_if_match;
 	fake->page_max = conf->page_max ? conf->page_max : 1000;
 	fake->rng = conf->seed ? conf->seed : 1;
 	pthread_mutex_init(&fake->lock, NULL);
-	fake->daemon = MHD_start_daemon(
-		MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, conf->port,
-		NULL, NULL, on_request, fake, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&sin,
-		MHD_OPTION_URI_LOG_CALLBACK, on_uri, fake, MHD_OPTION_NOTIFY_COMPLETED, on_end, fake,
-		MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, fake, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)262144, MHD_OPTION_END);
-	if (!fake->daemon) {
-		free(fake);
-		return -EADDRINUSE;
+	fake->daemon = listen_on(fake, conf->port, NULL, NULL);
+	if (fake->daemon && conf->cert)
+		rc = fakes3_reload_tls(fake);
+	if (!fake->daemon || rc) {
+		fakes3_stop(fake);
+		return rc ? rc : -EADDRINUSE;
 	}
 	*ret = fake;
 	return 0;
@@ -903,7 +999,10 @@ fakes3_stop(struct fakes3 *fake)
 {
 	if (!fake)
 		return;
-	MHD_stop_daemon(fake->daemon);
+	if (fake->tls)
+		MHD_stop_daemon(fake->tls);
+	if (fake->daemon)
+		MHD_stop_daemon(fake->daemon);
 	for (size_t i = 0; i < fake->n; i++) {
 		free(fake->objects[i].key);
 		blob_put(fake->objects[i].blob);

@@ -30,6 +30,9 @@ enum fakes3_fault {
 	FAKES3_ERROR_IN_OK,       /* 200 with an error document; a PUT is not done */
 	FAKES3_WRONG_XML,         /* an answer to LIST or DELETE that is not well-formed */
 	FAKES3_IGNORE_CONDITIONS, /* PUT as if it had none */
+	FAKES3_QUOTA,             /* 403 QuotaExceeded to a PUT */
+	FAKES3_UNKNOWN_KEY,       /* 403 InvalidAccessKeyId */
+	FAKES3_LATE,              /* a PUT without an answer, done a second after the connection broke */
 	FAKES3_FAULTS
 };
 
@@ -39,6 +42,8 @@ struct fakes3_conf {
 	uint64_t seed;
 	bool bare_if_match;      /* as RGW 16: compares If-Match without taking quotes off */
 	unsigned page_max;       /* keys on a page of LIST; 0 = 1000 */
+	uint16_t tls_port;       /* with cert: https on that port too */
+	const char *cert, *cert_key;   /* files, PEM; NULL = no https */
 };
 
 struct fakes3;
@@ -52,6 +57,10 @@ void fakes3_set(struct fakes3 *fake, enum fakes3_fault fault, unsigned per_mille
 /** How often it was done. */
 uint64_t fakes3_count(struct fakes3 *fake, enum fakes3_fault fault);
 const char *fakes3_fault_name(enum fakes3_fault fault);
+/** Its clock is ahead of this machine's. */
+void fakes3_set_clock(struct fakes3 *fake, int seconds);
+/** Read the certificate anew, and break all connections that have the old one.  0 or negative. */
+int fakes3_reload_tls(struct fakes3 *fake);
 /** -1 when there is none of this name. */
 int fakes3_fault_by_name(const char *name);
 

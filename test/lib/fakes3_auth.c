@@ -81,14 +81,14 @@ check_signature(const struct fakes3_signed *r, const char *authorization)
 }
 
 static bool
-clock_is_near(const char *date)
+clock_is_near(const char *date, int clock)
 {
 	struct tm tm = {0};
 	time_t t;
 
 	if (!date || !strptime(date, "%Y%m%dT%H%M%SZ", &tm))
 		return false;
-	t = timegm(&tm) - time(NULL);
+	t = timegm(&tm) - time(NULL) - clock;
 	return t >= -SKEW_MAX && t <= SKEW_MAX;
 }
 
@@ -106,7 +106,7 @@ fakes3_check(const struct fakes3_signed *r, unsigned *ret_status)
 	*ret_status = 403;
 	if (!authorization || !hash)
 		return "AccessDenied";
-	if (!clock_is_near(header(r, "x-amz-date")))
+	if (!clock_is_near(header(r, "x-amz-date"), r->clock))
 		return "RequestTimeTooSkewed";
 	code = check_signature(r, authorization);
 	if (code)

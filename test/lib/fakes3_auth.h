@@ -18,6 +18,7 @@ struct fakes3_signed {
 	const char *access_key, *secret_key;
 	const void *body;
 	size_t nbody;
+	int clock;               /* the server's, less this machine's, in seconds */
 };
 
 /** What is wrong with it, as an S3 error code, with its HTTP status; NULL = nothing. */

@@ -2,7 +2,7 @@
 /*
  * The misbehaving S3 server (test/lib/fakes3.h) as a program: prints KEY=VALUE lines, then serves until SIGTERM.
  *
- * usage: fakes3 [--port N] [--seed N] [--bare-if-match] [FAULT=PER_MILLE]...
+ * usage: fakes3 [--port N] [--seed N] [--bare-if-match] [--tls PORT CERT KEY] [FAULT=PER_MILLE]...
  */
 #include <signal.h>
 #include <stdio.h>
@@ -14,8 +14,8 @@
 static int
 usage(void)
 {
-	fprintf(stderr,
-		"usage: fakes3 [--port N] [--seed N] [--bare-if-match] [FAULT=PER_MILLE]...\nfaults:");
+	fprintf(stderr, "usage: fakes3 [--port N] [--seed N] [--bare-if-match] [--tls PORT CERT KEY] "
+			"[FAULT=PER_MILLE]...\nfaults:");
 	for (int i = 0; i < FAKES3_FAULTS; i++)
 		fprintf(stderr, " %s", fakes3_fault_name((enum fakes3_fault)i));
 	fprintf(stderr, "\n");
@@ -48,7 +48,11 @@ main(int argc, char **argv)
 			conf.port = (uint16_t)strtoul(argv[++i], NULL, 10);
 		else if (i + 1 < argc && !strcmp(argv[i], "--seed"))
 			conf.seed = strtoull(argv[++i], NULL, 0);
-		else
+		else if (i + 3 < argc && !strcmp(argv[i], "--tls")) {
+			conf.tls_port = (uint16_t)strtoul(argv[++i], NULL, 10);
+			conf.cert = argv[++i];
+			conf.cert_key = argv[++i];
+		} else
 			return usage();
 	}
 	signal(SIGPIPE, SIG_IGN);
