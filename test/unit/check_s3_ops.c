@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/util.h"
 #include "test/unit/s3rig.h"
@@ -425,15 +427,68 @@ START_TEST(test_denied)
 	open_store("");
 	use_fault(denied);
 	ck_assert_int_eq(get("k", 0, 4, buf, 4), -EACCES);
-	ck_assert_uint_eq(seen(&s.gets), 1);
 	/* asks its sources for another key once; they have none */
+	ck_assert_uint_eq(seen(&s.gets), 2);
 	ck_assert_int_eq(get("k", 0, 4, buf, 4), -EACCES);
+	ck_assert_uint_eq(seen(&s.gets), 3);
 	(void)snprintf(url, sizeof(url), "s3://test-bucket/p?endpoint=http://127.0.0.1:%u",
 		       canned_port(server));
 	s.calls = 1;
 	ck_assert_int_eq(object_store_open(url, NULL, false, &other, &info), -EACCES);
 	ck_assert_ptr_nonnull(strstr(info.text, "permission"));
 	ck_assert_ptr_null(strstr(info.text, "SECRET"));
+}
+END_TEST
+
+static enum verdict
+only_the_second(const struct canned_request *req, struct canned_answer *a)
+{
+	char value[512];
+
+	if (canned_header(req, "Authorization", value, sizeof(value)) && strstr(value, "Credential=SECOND/"))
+		return PASS;
+	say(a, 403, is(req, "HEAD") ? NULL : "AccessDenied");
+	return ANSWER;
+}
+
+static void
+write_key(const char *path, const char *text)
+{
+	char tmp[64];
+	FILE *f;
+
+	(void)snprintf(tmp, sizeof(tmp), "%s.new", path);
+	f = fopen(tmp, "w");
+	ck_assert(f && fputs(text, f) > 0 && !fchmod(fileno(f), 0600) && !fclose(f));
+	ck_assert_int_eq(rename(tmp, path), 0);
+}
+
+/* A key is taken away, and the file gets another one: that is found without anybody's help.  (RGW says AccessDenied of
+ * a key that its user no longer has.) */
+START_TEST(test_key_replaced)
+{
+	char path[] = "/tmp/check_s3_ops-XXXXXX", more[96], buf[4];
+	int fd = mkstemp(path), rc = -EACCES;
+	uint64_t begun = clock_ns();
+
+	ck_assert_int_ge(fd, 0);
+	(void)close(fd);
+	write_key(path, "FIRST:one\n");
+	(void)snprintf(more, sizeof(more), "&credentials=%s", path);
+	open_store(more);
+	ck_assert_int_eq(put("k", "text", false, NULL, NULL), 0);
+	use_fault(only_the_second);
+	ck_assert_int_eq(get("k", 0, 4, buf, 4), -EACCES);
+	ck_assert_int_eq(put("k", "more", false, NULL, NULL), -EACCES);
+	write_key(path, "SECOND:two\n");
+	while (rc == -EACCES && clock_ns() - begun < 20000000000u) {
+		rc = get("k", 0, 4, buf, 4);
+		(void)usleep(20000);
+	}
+	ck_assert_int_eq(rc, 0);
+	ck_assert(!memcmp(buf, "text", 4));
+	ck_assert_int_eq(put("k", "more", false, NULL, NULL), 0);
+	(void)unlink(path);
 }
 END_TEST
 
@@ -517,6 +572,7 @@ main(void)
 	tcase_add_test(tc, test_stall);
 	tcase_add_test(tc, test_clock);
 	tcase_add_test(tc, test_denied);
+	tcase_add_test(tc, test_key_replaced);
 	tcase_add_test(tc, test_open_words);
 	tcase_add_test(tc, test_never_lands);
 	srunner_run_all(sr, CK_ENV);

@@ -26,6 +26,7 @@
 
 #define REFRESH_AHEAD_S 300
 #define PAUSE_NEEDED_NS 1000000000ull
+#define PAUSE_SAME_MAX_NS 32000000000ull /* of a refused key that came back the same each time */
 #define PAUSE_AHEAD_NS 30000000000ull
 #define FILE_BYTES_MAX 65536u
 
@@ -38,6 +39,7 @@ struct s3_creds {
 	uint64_t blamed;  /* number of the key that was refused; 0 = none */
 	unsigned reloads; /* of all, as of the last refresh */
 	uint64_t tried_ns;
+	uint64_t pause_ns; /* until a refused key is asked for again */
 };
 
 static _Atomic unsigned reloads_asked;
@@ -369,11 +371,14 @@ s3_creds_refresh(struct s3_creds *creds, struct errinfo *info)
 	creds->reloads = reloads;
 	old = creds->key;
 	if (same_key(old, key)) {
-		/* a blamed key that came back the same stays blamed */
+		/* a blamed key that came back the same stays blamed, and is asked for ever less often: what is
+		 * refused may be one request alone, for good */
 		key->number = old->number;
+		creds->pause_ns = min_of(creds->pause_ns * 2, PAUSE_SAME_MAX_NS);
 	} else {
 		key->number = ++creds->number;
 		creds->blamed = 0;
+		creds->pause_ns = PAUSE_NEEDED_NS;
 	}
 	creds->key = key;
 	pthread_mutex_unlock(&creds->lock);
@@ -386,11 +391,12 @@ s3_creds_key(struct s3_creds *creds, bool *ret_due)
 {
 	time_t now = s3_outside_now(&creds->outside);
 	struct s3_key *key;
-	bool needed, ahead;
+	bool blamed, asked, ahead;
 
 	pthread_mutex_lock(&creds->lock);
 	key = creds->key;
-	needed = !key || creds->blamed == key->number || creds->reloads != atomic_load(&reloads_asked);
+	blamed = key && creds->blamed == key->number;
+	asked = creds->reloads != atomic_load(&reloads_asked);
 	ahead = key && key->expires && now >= key->expires - REFRESH_AHEAD_S;
 	if (key && key->expires && now >= key->expires)
 		key = NULL;
@@ -398,11 +404,12 @@ s3_creds_key(struct s3_creds *creds, bool *ret_due)
 		uint64_t since = clock_ns() - creds->tried_ns;
 
 		atomic_fetch_add_explicit(&key->refs, 1, memory_order_relaxed);
-		needed = needed && since >= PAUSE_NEEDED_NS;
+		blamed = blamed && since >= creds->pause_ns;
+		asked = asked && since >= PAUSE_NEEDED_NS;
 		ahead = ahead && since >= PAUSE_AHEAD_NS;
 	}
 	pthread_mutex_unlock(&creds->lock);
-	*ret_due = !key || needed || ahead;
+	*ret_due = !key || blamed || asked || ahead;
 	return key;
 }
 
@@ -427,6 +434,7 @@ s3_creds_new(const char *file, const char *profile, const struct s3_outside *out
 	if (!creds)
 		return -ENOMEM;
 	pthread_mutex_init(&creds->lock, NULL);
+	creds->pause_ns = PAUSE_NEEDED_NS;
 	if (outside)
 		creds->outside = *outside;
 	if (file && file[0])

@@ -55,10 +55,11 @@ static const struct row {
 	ROW(0, "InvalidAccessKeyId", RENEW, -EACCES, PERMISSION, "the server does not know the access key"),
 	ROW(0, "SignatureDoesNotMatch", RENEW, -EACCES, PERMISSION,
 	    "the secret key is not the one that belongs to the access key"),
-	ROW(0, "AccessDenied", FAIL, -EACCES, PERMISSION, "the access key has no permission for this"),
+	/* what RGW says of a key that was taken away from a user who has others */
+	ROW(0, "AccessDenied", RENEW, -EACCES, PERMISSION, "the access key has no permission for this"),
 	ROW(0, "AllAccessDisabled", FAIL, -EACCES, PERMISSION, "the access key has no permission for this"),
 	ROW(0, "AccountProblem", FAIL, -EACCES, PERMISSION, "there is a problem with the account"),
-	ROW(0, "UserSuspended", FAIL, -EACCES, PERMISSION, "the user is suspended"),
+	ROW(0, "UserSuspended", RENEW, -EACCES, PERMISSION, "the user is suspended"),
 	ROW(0, "InvalidObjectState", FAIL, -EACCES, KEY, "the object is archived and must be restored first"),
 	ROW(0, "ObjectLocked", FAIL, -EACCES, KEY, "the object is locked against changes"),
 
@@ -94,7 +95,7 @@ static const struct row {
 	ROW(308, NULL, FAIL, -EREMCHG, ENDPOINT, "the server redirects; give the endpoint that it names"),
 	ROW(302, NULL, FAIL, LG_EPROTO, ENDPOINT, "the endpoint redirects: it is not an S3 server"),
 	ROW(401, NULL, RENEW, -EACCES, PERMISSION, "the server does not accept the credentials"),
-	ROW(403, NULL, FAIL, -EACCES, PERMISSION, "the access key has no permission for this"),
+	ROW(403, NULL, RENEW, -EACCES, PERMISSION, "the access key has no permission for this"),
 	ROW(404, NULL, MISSING, -ENOENT, KEY, "there is no such object"),
 	ROW(405, NULL, FAIL, -EOPNOTSUPP, REQUEST, "the server does not support this request"),
 	ROW(407, NULL, FAIL, -EACCES, PERMISSION, "the proxy asks for a password"),

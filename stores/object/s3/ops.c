@@ -571,6 +571,12 @@ delete_build(struct s3_call *call)
 	return 0;
 }
 
+static bool
+again(enum s3_action action)
+{
+	return action == S3_RETRY || action == S3_SLOW;
+}
+
 /* The worst of the keys' errors decides; a key that is not there is none. */
 static int
 delete_error(void *arg, const char *key, const char *code, const char *message)
@@ -582,7 +588,7 @@ delete_error(void *arg, const char *key, const char *code, const char *message)
 	(void)message;
 	if (!strcmp(code, "NoSuchKey") || !strcmp(code, "NoSuchVersion"))
 		return 0;
-	if (call->meaning.action == S3_OK || (m.action == S3_FAIL && call->meaning.action != S3_FAIL)) {
+	if (call->meaning.action == S3_OK || (again(call->meaning.action) && !again(m.action))) {
 		call->meaning = m;
 		(void)snprintf(call->code, sizeof(call->code), "%s", code);
 	}
