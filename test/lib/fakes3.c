@@ -5,7 +5,7 @@
  * A request: uri (as it was sent, for the signature) -> body, in pieces -> checks -> the fault it drew ->
  * its effect -> the answer.  Bodies are counted references, so that an answer may outlive its object.
  *
- * POST /_control?NAME=PER_MILLE&... sets faults, clock=SECONDS its clock, tls=1 reads the certificate anew; GET
+ * POST /_control?NAME=PER_MILLE&... sets faults, clock=SECONDS its clock, crowd=N what it bears, tls=1 reads the certificate anew; GET
  * /_control tells how often each fault was done; unsigned, over http.
  */
 #include "test/lib/fakes3.h"
@@ -51,6 +51,8 @@ struct fakes3 {
 	uint16_t tls_port;
 	char cert[256], cert_key[256]; /* files */
 	atomic_int clock;
+	atomic_uint busy, crowd; /* requests now, and how many are too many */
+	_Atomic uint64_t turned_away;
 	char bucket[64], access_key[128], secret_key[128];
 	bool bare_if_match;
 	unsigned page_max;
@@ -691,6 +693,8 @@ control(struct request *r, FILE *out)
 		if (fault >= 0)
 			fakes3_set(fake, (enum fakes3_fault)fault,
 				   (unsigned)strtoul(r->param[i].value, NULL, 10));
+		else if (!strcmp(r->param[i].name, "crowd"))
+			(void)fakes3_set_crowd(fake, (unsigned)strtoul(r->param[i].value, NULL, 10));
 		else if (!strcmp(r->param[i].name, "clock"))
 			fakes3_set_clock(fake, (int)strtol(r->param[i].value, NULL, 10));
 		else if (!strcmp(r->param[i].name, "tls") && fakes3_reload_tls(fake))
@@ -764,6 +768,23 @@ answer_misbehaving(struct request *r)
 	}
 }
 
+static enum MHD_Result
+answer_in_a_crowd(struct request *r)
+{
+	struct fakes3 *fake = r->fake;
+	unsigned busy = atomic_fetch_add(&fake->busy, 1) + 1, crowd = atomic_load(&fake->crowd);
+	enum MHD_Result rc;
+
+	if (crowd && busy > crowd) {
+		atomic_fetch_add(&fake->turned_away, 1);
+		rc = send_error(r, 503, "SlowDown");
+	} else {
+		rc = answer_misbehaving(r);
+	}
+	atomic_fetch_sub(&fake->busy, 1);
+	return rc;
+}
+
 static bool
 parse_uri(struct request *r)
 {
@@ -828,7 +849,7 @@ finish(struct request *r)
 	pthread_mutex_lock(&r->fake->lock);
 	r->fault = draw(r);
 	pthread_mutex_unlock(&r->fake->lock);
-	return answer_misbehaving(r);
+	return answer_in_a_crowd(r);
 }
 
 static void
@@ -957,6 +978,13 @@ fakes3_reload_tls(struct fakes3 *fake)
 	if (read_text(fake->cert, cert, sizeof(cert)) && read_text(fake->cert_key, key, sizeof(key)))
 		fake->tls = listen_on(fake, fake->tls_port, cert, key);
 	return fake->tls ? 0 : -EINVAL;
+}
+
+uint64_t
+fakes3_set_crowd(struct fakes3 *fake, unsigned max)
+{
+	atomic_store(&fake->crowd, max);
+	return atomic_exchange(&fake->turned_away, 0);
 }
 
 void

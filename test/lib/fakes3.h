@@ -57,6 +57,8 @@ void fakes3_set(struct fakes3 *fake, enum fakes3_fault fault, unsigned per_mille
 /** How often it was done. */
 uint64_t fakes3_count(struct fakes3 *fake, enum fakes3_fault fault);
 const char *fakes3_fault_name(enum fakes3_fault fault);
+/** More requests than this at once are answered 503 SlowDown; 0 = any number is fine.  Returns how many were. */
+uint64_t fakes3_set_crowd(struct fakes3 *fake, unsigned max);
 /** Its clock is ahead of this machine's. */
 void fakes3_set_clock(struct fakes3 *fake, int seconds);
 /** Read the certificate anew, and break all connections that have the old one.  0 or negative. */

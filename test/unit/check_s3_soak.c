@@ -410,6 +410,90 @@ START_TEST(test_soak)
 }
 END_TEST
 
+struct crowd_put {
+	struct object_req req;
+	struct loop_msg msg;
+	struct iovec iov;
+	char key[32];
+	struct crowd *crowd;
+};
+
+#define CROWD 400u
+
+struct crowd {
+	struct crowd_put puts[CROWD];
+	unsigned left, failed;
+	pthread_mutex_t lock;
+	pthread_cond_t end;
+};
+
+static void
+crowd_done(struct object_req *req)
+{
+	struct crowd_put *put = container_of(req, struct crowd_put, req);
+	struct crowd *crowd = put->crowd;
+
+	pthread_mutex_lock(&crowd->lock);
+	crowd->failed += req->status != 0;
+	if (!--crowd->left)
+		pthread_cond_signal(&crowd->end);
+	pthread_mutex_unlock(&crowd->lock);
+}
+
+static void
+crowd_submit(struct loop_msg *msg)
+{
+	struct crowd_put *put = container_of(msg, struct crowd_put, msg);
+
+	object_submit(&put->req);
+}
+
+/* A server that bears four requests at once is found out: the number in flight comes down to about that, and
+ * hardly a request is refused from then on. */
+START_TEST(test_crowd)
+{
+	struct crowd *crowd = calloc(1, sizeof(*crowd));
+	struct object_description description = {0};
+	uint64_t turned_away;
+
+	open_all(1);
+	crowd->left = CROWD;
+	pthread_mutex_init(&crowd->lock, NULL);
+	pthread_cond_init(&crowd->end, NULL);
+	fakes3_set(fake, FAKES3_SLOW, 1000); /* so that they meet */
+	(void)fakes3_set_crowd(fake, 4);
+	for (unsigned i = 0; i < CROWD; i++) {
+		struct crowd_put *put = &crowd->puts[i];
+
+		(void)snprintf(put->key, sizeof(put->key), "crowd/%u", i);
+		put->crowd = crowd;
+		put->iov = (struct iovec){put->key, strlen(put->key)};
+		put->req = (struct object_req){.store = store,
+					       .op = OBJECT_PUT,
+					       .key = put->key,
+					       .iov = &put->iov,
+					       .niov = 1,
+					       .done = crowd_done};
+		put->msg.fn = crowd_submit;
+		loop_post(loops[0], &put->msg);
+	}
+	pthread_mutex_lock(&crowd->lock);
+	while (crowd->left)
+		pthread_cond_wait(&crowd->end, &crowd->lock);
+	pthread_mutex_unlock(&crowd->lock);
+	turned_away = fakes3_set_crowd(fake, 0);
+	printf("%llu turned away\n", (unsigned long long)turned_away);
+	ck_assert_uint_eq(crowd->failed, 0);
+	object_store_describe(store, &description);
+	ck_assert_uint_ge(turned_away, 4);
+	ck_assert_uint_eq(description.slow_downs, turned_away);
+	/* without the window nearly each attempt would be: 16 in flight for 4 places */
+	ck_assert_uint_lt(turned_away, CROWD / 2);
+	close_all();
+	free(crowd);
+}
+END_TEST
+
 /* What a server that ignores conditions is called, and one that wants them bare. */
 START_TEST(test_verdicts)
 {
@@ -447,6 +531,7 @@ main(void)
 	suite_add_tcase(s, tc);
 	tcase_set_timeout(tc, 1200);
 	tcase_add_test(tc, test_verdicts);
+	tcase_add_test(tc, test_crowd);
 	tcase_add_test(tc, test_soak);
 	srunner_run_all(sr, CK_ENV);
 	bad = srunner_ntests_failed(sr);
