@@ -83,42 +83,6 @@ struct request {
 	bool too_large;
 };
 
-static const char *const fault_names[FAKES3_FAULTS] = {
-	[FAKES3_SLOW] = "slow",
-	[FAKES3_ERROR_BEFORE] = "error-before",
-	[FAKES3_ERROR_AFTER] = "error-after",
-	[FAKES3_RESET_BEFORE] = "reset-before",
-	[FAKES3_RESET_AFTER] = "reset-after",
-	[FAKES3_BUSY] = "busy",
-	[FAKES3_BUSY_RETRY_AFTER] = "busy-retry-after",
-	[FAKES3_DENY] = "deny",
-	[FAKES3_NOT_FOUND] = "not-found",
-	[FAKES3_TRUNCATE] = "truncate",
-	[FAKES3_WRONG_LENGTH] = "wrong-length",
-	[FAKES3_LIE_ETAG] = "lie-etag",
-	[FAKES3_ERROR_IN_OK] = "error-in-ok",
-	[FAKES3_WRONG_XML] = "wrong-xml",
-	[FAKES3_IGNORE_CONDITIONS] = "ignore-conditions",
-	[FAKES3_QUOTA] = "quota",
-	[FAKES3_UNKNOWN_KEY] = "unknown-key",
-	[FAKES3_LATE] = "late",
-};
-
-const char *
-fakes3_fault_name(enum fakes3_fault fault)
-{
-	return fault_names[fault];
-}
-
-int
-fakes3_fault_by_name(const char *name)
-{
-	for (int i = 0; i < FAKES3_FAULTS; i++)
-		if (!strcmp(fault_names[i], name))
-			return i;
-	return -1;
-}
-
 /* ---- bytes ---- */
 
 static void
@@ -154,28 +118,6 @@ md5(const struct blob *blob, unsigned char out[16])
 
 	if (!EVP_Digest(blob->data, blob->n, out, &n, EVP_md5(), NULL))
 		memset(out, 0, 16);
-}
-
-static int
-hex_of(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-}
-
-static void
-unescape(char *s)
-{
-	char *out = s;
-
-	for (; *s; s++) {
-		if (*s == '%' && hex_of(s[1]) >= 0 && hex_of(s[2]) >= 0) {
-			*out++ = (char)(hex_of(s[1]) << 4 | hex_of(s[2]));
-			s += 2;
-		} else {
-			*out++ = *s;
-		}
-	}
-	*out = '\0';
 }
 
 static const char *
@@ -328,32 +270,6 @@ forget(struct fakes3 *fake, const char *key)
 
 /* ---- faults ---- */
 
-static bool
-fits(const struct request *r, int fault)
-{
-	bool put = !strcmp(r->method, "PUT"), get = !strcmp(r->method, "GET");
-
-	switch (fault) {
-	case FAKES3_NOT_FOUND:
-	case FAKES3_IGNORE_CONDITIONS:
-	case FAKES3_QUOTA:
-	case FAKES3_LATE:
-		return put && r->key;
-	case FAKES3_TRUNCATE:
-		return get && r->key;
-	case FAKES3_WRONG_LENGTH:
-		return get && r->key && header(r, "Range");
-	case FAKES3_LIE_ETAG:
-		return r->key && (put || get || !strcmp(r->method, "HEAD"));
-	case FAKES3_ERROR_IN_OK:
-		return strcmp(r->method, "HEAD") && strcmp(r->method, "DELETE");
-	case FAKES3_WRONG_XML:
-		return !r->key;
-	default:
-		return true;
-	}
-}
-
 /* Under the lock: the fault of this request, of those that fit it. */
 static int
 draw(struct request *r)
@@ -366,7 +282,8 @@ draw(struct request *r)
 	fake->rng ^= fake->rng << 17;
 	at = (unsigned)((fake->rng >> 11) % 1000);
 	for (int i = 0; i < FAKES3_FAULTS; i++) {
-		if (at < fake->per_mille[i] && fits(r, i)) {
+		if (at < fake->per_mille[i] &&
+		    fakes3_fault_fits(i, r->method, r->key != NULL, header(r, "Range") != NULL)) {
 			fake->counts[i]++;
 			return i;
 		}
@@ -429,7 +346,7 @@ source(struct request *r)
 	if (!from)
 		return r->body;
 	(void)snprintf(path, sizeof(path), "%s", from);
-	unescape(path);
+	fakes3_unescape(path);
 	key = path + (path[0] == '/');
 	if (strncmp(key, r->fake->bucket, n) != 0 || key[n] != '/' || !find(r->fake, key + n + 1, &at))
 		return NULL;
@@ -701,7 +618,7 @@ control(struct request *r, FILE *out)
 			fprintf(out, "the certificate cannot be used\n");
 	}
 	for (int i = 0; i < FAKES3_FAULTS; i++)
-		fprintf(out, "%s=%llu\n", fault_names[i],
+		fprintf(out, "%s=%llu\n", fakes3_fault_name((enum fakes3_fault)i),
 			(unsigned long long)fakes3_count(fake, (enum fakes3_fault)i));
 }
 
@@ -795,7 +712,7 @@ parse_uri(struct request *r)
 		return false;
 	memcpy(r->path, r->uri, n);
 	r->path[n] = '\0';
-	unescape(r->path);
+	fakes3_unescape(r->path);
 	r->params = strdup(r->uri[n] ? r->uri + n + 1 : "");
 	for (char *p = strtok_r(r->params, "&", &save); p && r->nparams < PARAMS_MAX;
 	     p = strtok_r(NULL, "&", &save)) {
@@ -805,8 +722,8 @@ parse_uri(struct request *r)
 			*value++ = '\0';
 		else
 			value = p + strlen(p);
-		unescape(p);
-		unescape(value);
+		fakes3_unescape(p);
+		fakes3_unescape(value);
 		r->param[r->nparams].name = p;
 		r->param[r->nparams++].value = value;
 	}

@@ -14,6 +14,28 @@
 #define SKEW_MAX 900
 #define PATH_ROOM 4096
 
+static int
+hex_of(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+}
+
+void
+fakes3_unescape(char *s)
+{
+	char *out = s;
+
+	for (; *s; s++) {
+		if (*s == '%' && hex_of(s[1]) >= 0 && hex_of(s[2]) >= 0) {
+			*out++ = (char)(hex_of(s[1]) << 4 | hex_of(s[2]));
+			s += 2;
+		} else {
+			*out++ = *s;
+		}
+	}
+	*out = '\0';
+}
+
 static const char *
 header(const struct fakes3_signed *r, const char *name)
 {

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Is a request to the fake S3 server signed, whole, and of this time?
+ * Parts of the fake S3 server: is a request signed, whole, and of this time; which fault does it fit?
  *
  * Threads: any.
  */
 #ifndef LUNGATE_TEST_LIB_FAKES3_AUTH_H
 #define LUNGATE_TEST_LIB_FAKES3_AUTH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <microhttpd.h>
@@ -23,5 +24,10 @@ struct fakes3_signed {
 
 /** What is wrong with it, as an S3 error code, with its HTTP status; NULL = nothing. */
 const char *fakes3_check(const struct fakes3_signed *r, unsigned *ret_status);
+
+/** %XX, in place. */
+void fakes3_unescape(char *s);
+/** May a request of this kind draw the fault (enum fakes3_fault)? */
+bool fakes3_fault_fits(int fault, const char *method, bool on_key, bool ranged);
 
 #endif
