@@ -86,6 +86,32 @@ print_daemon(const json_t *status)
 	printf("  config   %s\n", text_of(status, "config"));
 }
 
+/* What of a volume's object store deserves a look. */
+static void
+print_stores(const json_t *volumes)
+{
+	const json_t *row, *endpoint;
+	size_t i, k;
+
+	json_array_foreach(volumes, i, row)
+	{
+		const json_t *store = json_object_get(row, "object_store");
+
+		if (!json_is_object(store))
+			continue;
+		if (!strcmp(text_of(store, "fence"), "unfenced"))
+			printf("%s: UNFENCED: the store's conditional PUTs do not hold; the lease alone keeps two "
+			       "gateways apart\n",
+			       text_of(row, "name"));
+		json_array_foreach(json_object_get(store, "endpoints"), k, endpoint)
+		{
+			if (strcmp(text_of(endpoint, "state"), "answers") != 0)
+				printf("%s: %s does not answer and is left out for now\n",
+				       text_of(row, "name"), text_of(endpoint, "url"));
+		}
+	}
+}
+
 static void
 print_volumes(const json_t *volumes, bool color)
 {
@@ -111,6 +137,7 @@ print_volumes(const json_t *volumes, bool color)
 	}
 	table_print(&table, stdout);
 	table_fini(&table);
+	print_stores(volumes);
 	json_array_foreach(volumes, i, row)
 	{
 		const json_t *error = json_object_get(row, "error");

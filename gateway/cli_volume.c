@@ -228,6 +228,52 @@ show_members(const json_t *object)
 }
 
 static void
+show_store_traffic(const json_t *store)
+{
+	static const char *const headings[] = {"TO THE STORE", "REQUESTS", "DATA", "ERRORS", NULL};
+	struct table table;
+	const char *key;
+	json_t *row;
+
+	table_init(&table, headings, 0xe);
+	json_object_foreach(json_object_get(store, "operations"), key, row)
+	{
+		char ops[24], errors[24], bytes[16];
+
+		(void)snprintf(ops, sizeof(ops), "%lld",
+			       (long long)json_integer_value(json_object_get(row, "requests")));
+		(void)snprintf(errors, sizeof(errors), "%lld",
+			       (long long)json_integer_value(json_object_get(row, "errors")));
+		table_row(&table, key, ops, size_text(json_object_get(row, "bytes"), bytes, sizeof(bytes)),
+			  errors);
+	}
+	printf("\n");
+	table_print(&table, stdout);
+	table_fini(&table);
+}
+
+static void
+show_store(const json_t *store)
+{
+	const char *key;
+	json_t *value;
+	size_t i;
+
+	printf("\n  object store\n");
+	json_object_foreach((json_t *)(uintptr_t)store, key, value)
+	{
+		if (json_is_string(value) && json_string_length(value))
+			printf("    %-16s %s\n", key, json_string_value(value));
+		else if (json_is_integer(value))
+			printf("    %-16s %lld\n", key, (long long)json_integer_value(value));
+	}
+	json_array_foreach(json_object_get(store, "endpoints"), i, value) printf(
+		"    %-16s %s  %s\n", i ? "" : "endpoints", json_string_value(json_object_get(value, "url")),
+		json_string_value(json_object_get(value, "state")));
+	show_store_traffic(store);
+}
+
+static void
 show_stats(const json_t *stats)
 {
 	static const char *const headings[] = {"OPERATION", "REQUESTS", "DATA", "ERRORS",
@@ -276,6 +322,8 @@ run_show(struct cli *cli)
 			       json_string_value(json_object_get(error, "text")),
 			       json_string_value(json_object_get(error, "code")));
 		show_members(result);
+		if (json_is_object(json_object_get(result, "object_store")))
+			show_store(json_object_get(result, "object_store"));
 		if (json_object_get(result, "stats"))
 			show_stats(json_object_get(result, "stats"));
 	}

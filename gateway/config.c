@@ -26,8 +26,8 @@ static const char *const level_names[] = {"error", "warn", "info", "debug", NULL
 /* What the top level's reader fills: arrays and objects are read in a second step. */
 struct raw_config {
 	struct config *config;
-	json_t *listen, *portal_groups, *redirects, *mount, *limits, *volumes, *targets, *discovery;
-	json_t *chap_algorithms;
+	json_t *listen, *portal_groups, *redirects, *mount, *limits, *store_limits, *volumes, *targets;
+	json_t *discovery, *chap_algorithms;
 	char *control, *state_dir;
 	uint64_t memory, threads;
 	int log_level;
@@ -48,6 +48,7 @@ static const struct json_key top_keys[] = {
 	CONFIG_KEY(raw_config, threads, UINT, .max = LOOPS_MAX, .help = "event-loop threads; 0 = one a core"),
 	CONFIG_KEY(raw_config, log_level, ENUM, .choices = level_names, .help = "error, warn, info or debug"),
 	CONFIG_KEY(raw_config, limits, OBJECT, .help = "limits and times of the iSCSI target"),
+	CONFIG_KEY(raw_config, store_limits, OBJECT, .help = "what all object stores together may take"),
 	CONFIG_KEY(raw_config, volumes, ARRAY, .help = "the volumes"),
 	CONFIG_KEY(raw_config, targets, ARRAY, .help = "the targets and their LUNs"),
 	CONFIG_KEY(raw_config, discovery, OBJECT, .help = "accounts for discovery sessions"),
@@ -89,6 +90,14 @@ static const struct json_key limit_keys[] = {
 		   .help = "MaxOutstandingR2T that is offered at most"),
 };
 
+static const struct json_key store_limit_keys[] = {
+	CONFIG_KEY(config_store_limits, in_flight, UINT, .min = 1, .max = 4096,
+		   .help = "requests to object stores under way at once, of all volumes"),
+	CONFIG_KEY(config_store_limits, up, SIZE, .help = "bytes a second sent to object stores; 0 = no cap"),
+	CONFIG_KEY(config_store_limits, down, SIZE,
+		   .help = "bytes a second read from object stores; 0 = no cap"),
+};
+
 static const struct json_key volume_keys[] = {
 	CONFIG_KEY(config_volume, name, STRING, .required = true,
 		   .help = "name: lower-case letters, digits, '.', '_', '-'"),
@@ -122,6 +131,7 @@ const struct config_table config_tables[] = {
 	{"redirects[]", config_portal_redirect_keys, CONFIG_PORTAL_REDIRECT_KEYS},
 	{"mount", mount_keys, ARRAY_SIZE(mount_keys)},
 	{"limits", limit_keys, ARRAY_SIZE(limit_keys)},
+	{"store_limits", store_limit_keys, ARRAY_SIZE(store_limit_keys)},
 	{"volumes[]", volume_keys, ARRAY_SIZE(volume_keys)},
 	{"targets[]", config_target_keys, CONFIG_TARGET_KEYS},
 	{"targets[].luns[]", config_lun_keys, CONFIG_LUN_KEYS},
@@ -450,6 +460,16 @@ read_limits(struct config_reader *reader, json_t *object)
 }
 
 static void
+read_store_limits(struct config_reader *reader, json_t *object)
+{
+	struct errinfo info;
+
+	if (json_read(reader->doc, object, "store_limits", store_limit_keys, ARRAY_SIZE(store_limit_keys),
+		      &reader->config->store_limits, &info))
+		config_note(reader, &info);
+}
+
+static void
 limit_defaults(struct config_limits *limits)
 {
 	struct iscsi_limits def;
@@ -632,6 +652,8 @@ read_top(struct config_reader *reader)
 		config_note(reader, &info);
 	if (raw.limits)
 		read_limits(reader, raw.limits);
+	if (raw.store_limits)
+		read_store_limits(reader, raw.store_limits);
 	if (raw.volumes)
 		read_volumes(reader, raw.volumes);
 	if (raw.targets)
@@ -653,6 +675,7 @@ config_parse(const struct json_doc *doc, struct config *ret, struct config_repor
 	int r;
 
 	limit_defaults(&config.limits);
+	config.store_limits.in_flight = 256;
 	r = read_top(&reader);
 	if (!r && reader.complaints)
 		r = reader.complaints == 1

@@ -111,6 +111,11 @@ struct config_limits {
 	uint64_t queue_depth, max_recv_segment, max_burst, first_burst, max_outstanding_r2t;
 };
 
+/** What all object stores together may take. */
+struct config_store_limits {
+	uint64_t in_flight, up, down; /* requests; bytes a second, 0 = no cap */
+};
+
 struct config {
 	struct config_portal *portals;
 	size_t nportals;
@@ -121,6 +126,7 @@ struct config {
 	uint64_t memory, threads;    /* threads 0 = one a core */
 	int log_level;               /* enum log_level */
 	struct config_limits limits;
+	struct config_store_limits store_limits;
 	struct config_volume *volumes;
 	size_t nvolumes;
 	struct config_target *targets;

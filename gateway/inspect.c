@@ -134,6 +134,7 @@ add_all_degraded(struct daemon *daemon, json_t *rows)
 			continue;
 		described = volume_describe(vol);
 		add_degraded(row, described);
+		json_object_set(row, "object_store", json_object_get(described, "object_store"));
 		json_decref(described);
 		volume_unref(vol);
 	}

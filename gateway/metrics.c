@@ -305,6 +305,102 @@ write_engines(struct scrape *scrape)
 	json_decref(seen);
 }
 
+/* -- object stores -----------------------------------------------------------------------------------------
+ */
+
+/* One sample: key's integer in "object_store" of volume i. */
+static const struct {
+	const char *name, *key, *type, *help;
+} store_numbers[] = {
+	{"lungate_store_in_flight", "in_flight", "gauge", "Requests to the object store under way."},
+	{"lungate_store_queued", "queued", "gauge", "Requests to the object store that wait for their turn."},
+	{"lungate_store_in_flight_limit", "in_flight_limit", "gauge",
+	 "How many may be under way: halved by SlowDown, raised by successes."},
+	{"lungate_store_retries_total", "retries", "counter", "Attempts that were repeated."},
+	{"lungate_store_slow_downs_total", "slow_downs", "counter",
+	 "Times that the object store asked for less."},
+	{"lungate_store_clock_offset_seconds", "clock_offset_s", "gauge",
+	 "The object store's clock less this machine's, where it matters."},
+};
+
+static const struct {
+	const char *name, *key, *help;
+} store_columns[] = {
+	{"lungate_store_requests_total", "requests", "Requests to the object store, by operation."},
+	{"lungate_store_errors_total", "errors", "Of these, failed for good."},
+	{"lungate_store_bytes_total", "bytes", "Bytes of object bodies sent and received."},
+};
+
+static const json_t *
+store_of(const struct scrape *scrape, size_t i)
+{
+	return json_object_get(scrape->stats[i], "object_store");
+}
+
+static void
+write_store_numbers(struct scrape *scrape)
+{
+	for (size_t f = 0; f < ARRAY_SIZE(store_numbers); f++) {
+		write_header(scrape, store_numbers[f].name, store_numbers[f].type, store_numbers[f].help);
+		for (size_t i = 0; i < scrape->n; i++) {
+			const json_t *value = json_object_get(store_of(scrape, i), store_numbers[f].key);
+
+			if (json_is_integer(value))
+				fprintf(scrape->out, "%s{volume=\"%s\"} %lld\n", store_numbers[f].name,
+					scrape->vols[i]->name, (long long)json_integer_value(value));
+		}
+	}
+}
+
+static void
+write_store_operations(struct scrape *scrape)
+{
+	const char *op;
+	json_t *row;
+
+	for (size_t f = 0; f < ARRAY_SIZE(store_columns); f++) {
+		write_header(scrape, store_columns[f].name, "counter", store_columns[f].help);
+		for (size_t i = 0; i < scrape->n; i++) {
+			json_object_foreach(json_object_get(store_of(scrape, i), "operations"), op, row)
+			{
+				const json_t *value = json_object_get(row, store_columns[f].key);
+
+				if (json_is_integer(value))
+					fprintf(scrape->out, "%s{volume=\"%s\",op=\"%s\"} %lld\n",
+						store_columns[f].name, scrape->vols[i]->name, op,
+						(long long)json_integer_value(value));
+			}
+		}
+	}
+}
+
+static void
+write_stores(struct scrape *scrape)
+{
+	json_t *endpoint;
+	size_t k;
+
+	write_header(scrape, "lungate_store_fenced", "gauge",
+		     "1 when the object store's conditional PUTs keep two gateways apart.");
+	for (size_t i = 0; i < scrape->n; i++) {
+		const char *fence = json_string_value(json_object_get(store_of(scrape, i), "fence"));
+
+		if (fence)
+			fprintf(scrape->out, "lungate_store_fenced{volume=\"%s\"} %d\n",
+				scrape->vols[i]->name, !strcmp(fence, "fenced"));
+	}
+	write_header(scrape, "lungate_store_endpoint_up", "gauge",
+		     "0 while an endpoint does not answer and is left out.");
+	for (size_t i = 0; i < scrape->n; i++) {
+		json_array_foreach(json_object_get(store_of(scrape, i), "endpoints"), k, endpoint)
+			fprintf(scrape->out, "lungate_store_endpoint_up{volume=\"%s\",endpoint=\"%s\"} %d\n",
+				scrape->vols[i]->name, json_string_value(json_object_get(endpoint, "url")),
+				!strcmp(json_string_value(json_object_get(endpoint, "state")), "answers"));
+	}
+	write_store_numbers(scrape);
+	write_store_operations(scrape);
+}
+
 static void
 write_all(struct scrape *scrape)
 {
@@ -320,6 +416,7 @@ write_all(struct scrape *scrape)
 	}
 	write_iscsi(scrape);
 	write_engines(scrape);
+	write_stores(scrape);
 }
 
 char *

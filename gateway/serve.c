@@ -20,7 +20,8 @@
  * once 5  work pool, loops, arena         3  state lock          2  signal thread
  *
  * States: starting -> running -> stopping, in daemon.phase.  SIGINT and SIGTERM ask for the stop at any time;
- * asked again, the daemon says what it is waiting for.  SIGHUP reads the log level again.
+ * asked again, the daemon says what it is waiting for.  SIGHUP reads the log level, the limits of object stores
+ * and their keys again.
  *
  * Threads: main runs all steps; the signal thread only writes `stop` and an eventfd.
  */
@@ -69,19 +70,29 @@ daemon_doing(struct daemon *daemon, const char *doing, const char *what)
  */
 
 static void
+limit_stores(const struct config *config)
+{
+	stores_limit((unsigned)config->store_limits.in_flight, config->store_limits.up,
+		     config->store_limits.down);
+}
+
+static void
 reload(struct serve *serve)
 {
 	struct errinfo info;
 	struct config config;
 	int r = config_load(serve->daemon.config_path, &config, NULL, &info);
 
+	stores_reload(); /* whatever is wrong with the file: who rotated keys must not wait for its repair */
+	log_write(LOG_LEVEL_INFO, "SIGHUP: the keys of object stores are read again before their next requests");
 	if (r) {
-		log_error("SIGHUP: nothing was changed: %s", info.text);
+		log_error("SIGHUP: nothing else was changed: %s", info.text);
 		return;
 	}
 	log_threshold = config.log_level;
+	limit_stores(&config);
 	log_write(LOG_LEVEL_INFO,
-		  "SIGHUP: log level read from %s; everything else of the file is read at start",
+		  "SIGHUP: log level and store_limits read from %s; everything else of the file is read at start",
 		  serve->daemon.config_path);
 	config_fini(&config);
 }
@@ -224,6 +235,7 @@ load_config(struct serve *serve, struct errinfo *info)
 	if (r)
 		return r;
 	log_threshold = daemon->config.log_level;
+	limit_stores(&daemon->config);
 	if (options->log_level)
 		(void)log_set_level(options->log_level); /* checked by the command line's table */
 	r = override_listen(&daemon->config, options);

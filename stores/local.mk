@@ -4,6 +4,7 @@ libstores_a_SOURCES = \
 	stores/stores.c stores/stores.h \
 	stores/object/object.c stores/object/object.h stores/object/store.h \
 	stores/object/probe.c \
+	stores/object/describe.c \
 	stores/object/measure.c \
 	stores/object/dir.c \
 	stores/object/mem.c \

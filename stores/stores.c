@@ -227,3 +227,17 @@ store_check(const char *store, struct loop *loop, bool quick, struct store_repor
 	object_store_free(object);
 	return rc;
 }
+
+void
+stores_reload(void)
+{
+	object_stores_reload();
+}
+
+void
+stores_limit(unsigned in_flight, uint64_t up, uint64_t down)
+{
+	const struct object_limits limits = {.in_flight = in_flight, .up = up, .down = down};
+
+	object_limits_set(&limits);
+}

@@ -65,6 +65,12 @@ struct store_report {
 /** Try an object store: access, fencing, and (unless quick) speed.  Blocks: not on a loop. */
 int store_check(const char *store, struct loop *loop, bool quick, struct store_report *ret, struct errinfo *info);
 
+/** The keys of every object store are read again before its next request.  Any thread. */
+void stores_reload(void);
+/** What all object stores together may have in flight (0 = 256 requests) and send and receive (bytes a second; 0 = no cap).
+ *  Any thread. */
+void stores_limit(unsigned in_flight, uint64_t up, uint64_t down);
+
 /** Serial and NAA derived from a uuid: the same for the life of a volume. */
 void volume_identity(struct volume *vol);
 

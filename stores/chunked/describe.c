@@ -62,6 +62,7 @@ engine_describe(struct volume *vol, json_t *object)
 	json_object_set_new(object, "commit_state", json_string(commit_state_name(eng->commit.state)));
 	if (eng->journal)
 		json_object_set_new(object, "journal", describe_journal(eng));
+	json_object_set_new(object, "object_store", object_store_json(eng->store));
 	json_object_set_new(object, "degraded", eng->degraded ? describe_degraded(eng) : json_null());
 }
 
@@ -156,6 +157,7 @@ engine_describe_stats(struct volume *vol, json_t *object)
 	set_int(object, "put_errors", counter_read(&eng->put_errors));
 	set_int(object, "get_errors", counter_read(&eng->get_errors));
 	set_int(object, "degraded", eng->degraded ? 1 : 0);
+	json_object_set_new(object, "object_store", object_store_json(eng->store));
 	set_int(object, "dead_objects", eng->dead.n - eng->dead.at);
 	set_int(object, "dead_deleted", counter_read(&eng->dead.deleted));
 	set_int(object, "dead_leaked", counter_read(&eng->dead.leaked));

@@ -333,6 +333,12 @@ object_stores_reload(void)
 }
 
 void
+object_limits_set(const struct object_limits *limits)
+{
+	s3_limits_set(limits);
+}
+
+void
 object_store_free(struct object_store *store)
 {
 	if (store)

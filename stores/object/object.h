@@ -29,6 +29,7 @@
 #ifndef LUNGATE_STORES_OBJECT_H
 #define LUNGATE_STORES_OBJECT_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -92,14 +93,21 @@ struct object_stats {
 	_Atomic uint64_t bytes_put, bytes_got;
 };
 
+#define OBJECT_ENDPOINTS_MAX 8
+
 /** How a store is, for people and metrics. */
 struct object_description {
 	char credentials[64];        /* where the keys come from; "" = it needs none */
-	char endpoints[512];         /* "http://host:port", joined with spaces */
-	unsigned nendpoints, out;    /* in all; left out for now because they do not answer */
+	struct {
+		char url[288];       /* "http://host:port" */
+		bool out;            /* left out for now because it does not answer */
+	} endpoints[OBJECT_ENDPOINTS_MAX];
+	unsigned nendpoints, out;    /* in all; left out; 0 for what is no server */
 	int64_t clock_offset_s;      /* the server's clock less this machine's, as learnt; 0 when it does not matter */
 	const char *if_match;        /* "quoted", "bare"; "" = not such a store */
 	uint64_t retries, slow_downs;
+	unsigned in_flight, queued;  /* requests now */
+	unsigned limit, limit_max;   /* how many may be in flight: as SlowDown and successes made it, and at most; 0 = no such limit */
 	char last_error[1024];       /* "" = none yet */
 };
 
@@ -132,6 +140,18 @@ bool object_key_valid(const char *key);
 void object_store_free(struct object_store *store);
 /** Any thread. */
 void object_store_describe(struct object_store *store, struct object_description *ret);
+/** The same and the counters as a JSON object, for volume.json and metrics.  NULL without memory. */
+json_t *object_store_json(struct object_store *store);
+const char *object_op_name(enum object_op op);
+const char *object_fence_name(int fence);
+
+/** What all stores of this process together may take of a network; 0 = no cap.  Any thread, at any time. */
+struct object_limits {
+	unsigned in_flight;          /* requests; 0 = 256 */
+	uint64_t up, down;           /* bytes a second */
+};
+void object_limits_set(const struct object_limits *limits);
+
 /** Credentials are read anew before the next request (SIGHUP).  Any thread. */
 void object_stores_reload(void);
 

@@ -17,6 +17,7 @@ object_open_fn mem_store_open;
 object_open_fn s3_store_open;
 
 void s3_stores_reload(void);
+void s3_limits_set(const struct object_limits *limits);
 
 /** What a GET asks for, given the object's size: the bytes [*ret_offset, *ret_offset + *ret_length) of it go to
  *  the beginning of iov.  0, -ENODATA, -EFBIG. */

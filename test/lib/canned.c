@@ -34,7 +34,10 @@ struct canned {
 	atomic_bool stop;
 	pthread_t thread;
 	pthread_mutex_t lock;
+	pthread_cond_t changed;
 	unsigned requests;
+	bool hold;
+	unsigned held, held_max;
 	struct connection connections[CONNECTIONS_MAX];
 	unsigned nconnections;
 };
@@ -129,6 +132,50 @@ reply(int fd, const struct canned_request *req, const struct canned_answer *a)
 	return !a->cut && !a->close;
 }
 
+/* Under the lock. */
+static void
+wait_if_held(struct canned *server)
+{
+	if (!server->hold)
+		return;
+	server->held++;
+	server->held_max = server->held > server->held_max ? server->held : server->held_max;
+	pthread_cond_broadcast(&server->changed);
+	while (server->hold)
+		pthread_cond_wait(&server->changed, &server->lock);
+	server->held--;
+	pthread_cond_broadcast(&server->changed);
+}
+
+void
+canned_hold(struct canned *server, bool hold)
+{
+	pthread_mutex_lock(&server->lock);
+	server->hold = hold;
+	pthread_cond_broadcast(&server->changed);
+	pthread_mutex_unlock(&server->lock);
+}
+
+void
+canned_wait_held(struct canned *server, unsigned n)
+{
+	pthread_mutex_lock(&server->lock);
+	while (server->held < n)
+		pthread_cond_wait(&server->changed, &server->lock);
+	pthread_mutex_unlock(&server->lock);
+}
+
+unsigned
+canned_held_max(struct canned *server)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&server->lock);
+	n = server->held_max;
+	pthread_mutex_unlock(&server->lock);
+	return n;
+}
+
 static bool
 serve_one(struct connection *c)
 {
@@ -150,6 +197,7 @@ serve_one(struct connection *c)
 	pthread_mutex_lock(&c->server->lock);
 	req.number = ++c->server->requests;
 	c->server->answer(c->server->arg, &req, &a);
+	wait_if_held(c->server);
 	pthread_mutex_unlock(&c->server->lock);
 	go_on = reply(c->fd, &req, &a);
 out:
@@ -201,6 +249,7 @@ canned_new(canned_fn *answer, void *arg)
 	server->answer = answer;
 	server->arg = arg;
 	pthread_mutex_init(&server->lock, NULL);
+	pthread_cond_init(&server->changed, NULL);
 	server->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (server->fd < 0 || bind(server->fd, (struct sockaddr *)&sin, n) || listen(server->fd, 64) ||
 	    getsockname(server->fd, (struct sockaddr *)&sin, &n) ||
@@ -245,6 +294,7 @@ canned_free(struct canned *server)
 	if (!server)
 		return;
 	server->stop = true;
+	canned_hold(server, false);
 	shutdown(server->fd, SHUT_RDWR);
 	pthread_join(server->thread, NULL);
 	close(server->fd);
@@ -253,6 +303,7 @@ canned_free(struct canned *server)
 		pthread_join(server->connections[i].thread, NULL);
 		close(server->connections[i].fd);
 	}
+	pthread_cond_destroy(&server->changed);
 	pthread_mutex_destroy(&server->lock);
 	free(server);
 }

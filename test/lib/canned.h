@@ -42,6 +42,12 @@ unsigned canned_requests(struct canned *server);
 /** Between them answer() does not run: to change or read what it uses. */
 void canned_lock(struct canned *server);
 void canned_unlock(struct canned *server);
+/** Answers that are ready wait until hold is false again. */
+void canned_hold(struct canned *server, bool hold);
+/** Wait until n answers wait. */
+void canned_wait_held(struct canned *server, unsigned n);
+/** How many waited at most at the same time. */
+unsigned canned_held_max(struct canned *server);
 void canned_free(struct canned *server);
 
 /** The value of a header, or NULL; buf holds it. */

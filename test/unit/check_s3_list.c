@@ -83,7 +83,7 @@ START_TEST(test_virtual_host)
 		      "%s", seen_target);
 	object_store_describe(store, &d);
 	(void)snprintf(host, sizeof(host), "http://localhost:%u", canned_port(server));
-	ck_assert_str_eq(d.endpoints, host);
+	ck_assert_str_eq(d.endpoints[0].url, host);
 	ck_assert_str_eq(d.credentials, "environment");
 	ck_assert_str_eq(d.if_match, "quoted");
 	ck_assert_uint_eq(d.out, 0);

@@ -132,6 +132,35 @@ START_TEST(test_rate)
 }
 END_TEST
 
+START_TEST(test_shared_rate)
+{
+	struct s3_shared_rate rate = {.per_s = 0};
+	uint64_t now = 5000000000, passed = 0;
+
+	/* no cap */
+	s3_shared_rate_take(&rate, 1u << 30, now);
+	ck_assert_uint_eq(s3_shared_rate_wait_ms(&rate, now), 0);
+	/* 1 MB/s: after a pause a tenth of a second's worth is free, then each request waits for the one before */
+	atomic_store(&rate.per_s, 1000000);
+	s3_shared_rate_take(&rate, 100000, now);
+	ck_assert_uint_eq(s3_shared_rate_wait_ms(&rate, now), 0);
+	s3_shared_rate_take(&rate, 50000, now);
+	ck_assert_uint_eq(s3_shared_rate_wait_ms(&rate, now), 51);
+	ck_assert_uint_eq(s3_shared_rate_wait_ms(&rate, now + 49000000), 2);
+	ck_assert_uint_eq(s3_shared_rate_wait_ms(&rate, now + 50000000), 0);
+	/* two takers for ten seconds get what one would */
+	now += 50000000;
+	for (uint64_t t = now; t < now + 10000000000; t += 1000000)
+		for (int taker = 0; taker < 2; taker++)
+			if (!s3_shared_rate_wait_ms(&rate, t)) {
+				s3_shared_rate_take(&rate, 40000, t);
+				passed += 40000;
+			}
+	ck_assert_uint_ge(passed, 9900000);
+	ck_assert_uint_le(passed, 10150000);
+}
+END_TEST
+
 START_TEST(test_errors)
 {
 	static const struct {
@@ -302,6 +331,7 @@ main(void)
 	tcase_add_test(tc, test_window);
 	tcase_add_test(tc, test_circuit);
 	tcase_add_test(tc, test_rate);
+	tcase_add_test(tc, test_shared_rate);
 	tcase_add_test(tc, test_errors);
 	tcase_add_test(tc, test_headers);
 	tcase_add_test(tc, test_broken_headers);

@@ -23,7 +23,7 @@
 #include "common/util.h"
 #include "stores/object/s3/s3_int.h"
 
-#define ALL_MAX 256u /* requests of this process in flight */
+#define ALL_MAX 256u /* requests of this process in flight, unless it is told otherwise */
 #define ALL_WAIT_MS 10u
 #define STREAK 8u
 
@@ -52,9 +52,29 @@ struct s3_lane {
 	int refresh_rc;
 	struct errinfo refresh_info;
 	struct queue parked;
+	/* ---- for onlookers */
+	_Atomic unsigned seen_in_flight, seen_queued, seen_limit;
 };
 
-static _Atomic unsigned all_in_flight;
+/* What all lanes of all stores share.  A limit may be passed by as many requests as loops look at it at once. */
+static _Atomic unsigned all_in_flight, all_max = ALL_MAX;
+static struct s3_shared_rate all_up, all_down;
+
+void
+s3_limits_set(const struct object_limits *limits)
+{
+	atomic_store(&all_max, limits->in_flight ? limits->in_flight : ALL_MAX);
+	atomic_store(&all_up.per_s, limits->up);
+	atomic_store(&all_down.per_s, limits->down);
+}
+
+static void
+show(struct s3_lane *lane)
+{
+	atomic_store_explicit(&lane->seen_in_flight, lane->window.in_flight, memory_order_relaxed);
+	atomic_store_explicit(&lane->seen_queued, lane->nqueued, memory_order_relaxed);
+	atomic_store_explicit(&lane->seen_limit, s3_window_limit(&lane->window), memory_order_relaxed);
+}
 
 static void
 push(struct queue *q, struct s3_call *call)
@@ -157,6 +177,8 @@ start(struct s3_lane *lane, struct s3_call *call, int endpoint, struct s3_key *k
 	s3_circuit_begin(&lane->circuits[endpoint], now);
 	s3_rate_take(&lane->up, bytes_up(call));
 	s3_rate_take(&lane->down, bytes_down(call));
+	s3_shared_rate_take(&all_up, bytes_up(call), now * 1000000);
+	s3_shared_rate_take(&all_down, bytes_down(call), now * 1000000);
 	lane->window.in_flight++;
 	lane->patient += call->class != S3_CLASS_FIRST;
 	atomic_fetch_add_explicit(&all_in_flight, 1, memory_order_relaxed);
@@ -167,11 +189,16 @@ start(struct s3_lane *lane, struct s3_call *call, int endpoint, struct s3_key *k
 static unsigned
 limits_wait(struct s3_lane *lane, uint64_t now)
 {
-	unsigned up = s3_rate_wait_ms(&lane->up, now), down = s3_rate_wait_ms(&lane->down, now);
+	unsigned up = max_of(s3_rate_wait_ms(&lane->up, now), s3_shared_rate_wait_ms(&all_up, now * 1000000));
+	unsigned down =
+		max_of(s3_rate_wait_ms(&lane->down, now), s3_shared_rate_wait_ms(&all_down, now * 1000000));
 
 	if (up || down)
 		return max_of(up, down);
-	return atomic_load_explicit(&all_in_flight, memory_order_relaxed) >= ALL_MAX ? ALL_WAIT_MS : 0;
+	return atomic_load_explicit(&all_in_flight, memory_order_relaxed) >=
+			       atomic_load_explicit(&all_max, memory_order_relaxed)
+		       ? ALL_WAIT_MS
+		       : 0;
 }
 
 /* The next endpoint in turn, another one than failed this call if there is one.  Without this, a call whose
@@ -242,6 +269,7 @@ run(struct loop_msg *msg)
 		}
 		start(lane, call, endpoint, key, now);
 	}
+	show(lane);
 	/* last: their ends may free the store */
 	while (gone) {
 		struct s3_call *call = gone;
@@ -317,6 +345,7 @@ s3_lane_finish(struct s3_call *call, enum s3_outcome outcome, bool answered)
 		}
 		if (call->meaning.action == S3_OK)
 			s3_window_success(&lane->window);
+		show(lane);
 	}
 	if (outcome == S3_OUT_AGAIN) {
 		random_bytes(random, sizeof(random));
@@ -443,6 +472,25 @@ s3_lane_submit(struct s3_call *call)
 	call->begun_ms = loop_now_ms(loop);
 	enqueue(call->lane, call, false);
 	return 0;
+}
+
+void
+s3_lanes_describe(struct s3_store *s3, struct object_description *ret)
+{
+	unsigned limit;
+
+	ret->limit = ret->limit_max = s3->url.in_flight;
+	for (unsigned i = 0; i < LOOPS_MAX; i++) {
+		struct s3_lane *lane = atomic_load_explicit(&s3->lanes[i], memory_order_acquire);
+
+		if (!lane)
+			continue;
+		ret->in_flight += atomic_load_explicit(&lane->seen_in_flight, memory_order_relaxed);
+		ret->queued += atomic_load_explicit(&lane->seen_queued, memory_order_relaxed);
+		limit = atomic_load_explicit(&lane->seen_limit, memory_order_relaxed);
+		if (limit) /* a volume has one loop; its opening had another one */
+			ret->limit = min_of(ret->limit, limit);
+	}
 }
 
 void

@@ -14,6 +14,7 @@
 #define CIRCUIT_HOLD_MS 500u
 #define CIRCUIT_HOLD_MAX_MS 2000u
 #define RATE_WAIT_MAX_MS 1000u
+#define BURST_NS 100000000ull
 
 unsigned
 s3_backoff_ms(unsigned attempt, uint32_t random)
@@ -147,4 +148,30 @@ s3_rate_take(struct s3_rate *r, uint64_t bytes)
 {
 	if (r->per_s)
 		r->tokens -= (int64_t)bytes;
+}
+
+unsigned
+s3_shared_rate_wait_ms(struct s3_shared_rate *r, uint64_t now_ns)
+{
+	uint64_t paid = atomic_load_explicit(&r->paid_ns, memory_order_relaxed);
+
+	if (!atomic_load_explicit(&r->per_s, memory_order_relaxed) || paid <= now_ns)
+		return 0;
+	return (unsigned)min_of((paid - now_ns) / 1000000 + 1, RATE_WAIT_MAX_MS);
+}
+
+void
+s3_shared_rate_take(struct s3_shared_rate *r, uint64_t bytes, uint64_t now_ns)
+{
+	uint64_t per_s = atomic_load_explicit(&r->per_s, memory_order_relaxed), was, paid;
+
+	if (!per_s || !bytes)
+		return;
+	was = atomic_load_explicit(&r->paid_ns, memory_order_relaxed);
+	do {
+		/* a tenth of a second that nobody used may be made up for, no more: no bursts after a pause */
+		paid = max_of(was, now_ns - min_of(now_ns, BURST_NS)) +
+		       (uint64_t)((double)bytes * 1e9 / (double)per_s);
+	} while (!atomic_compare_exchange_weak_explicit(&r->paid_ns, &was, paid, memory_order_relaxed,
+							memory_order_relaxed));
 }

@@ -8,6 +8,7 @@
 #ifndef LUNGATE_STORES_OBJECT_S3_RETRY_H
 #define LUNGATE_STORES_OBJECT_S3_RETRY_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
@@ -66,5 +67,14 @@ void s3_rate_init(struct s3_rate *r, uint64_t per_s, uint64_t now_ms);
 /** 0 = go on, else wait that long and ask again. */
 unsigned s3_rate_wait_ms(struct s3_rate *r, uint64_t now_ms);
 void s3_rate_take(struct s3_rate *r, uint64_t bytes);
+
+/** The same for takers on several threads, without a lock: when the debt of what was let through is paid. */
+struct s3_shared_rate {
+	_Atomic uint64_t per_s;      /* 0 = no cap */
+	_Atomic uint64_t paid_ns;
+};
+
+unsigned s3_shared_rate_wait_ms(struct s3_shared_rate *r, uint64_t now_ns);
+void s3_shared_rate_take(struct s3_shared_rate *r, uint64_t bytes, uint64_t now_ns);
 
 #endif

@@ -88,7 +88,6 @@ static void
 s3_describe(struct object_store *store, struct object_description *ret)
 {
 	struct s3_store *s3 = container_of(store, struct s3_store, store);
-	size_t n = 0;
 	bool due;
 	struct s3_key *key = s3_creds_key(s3->creds, &due);
 
@@ -99,17 +98,17 @@ s3_describe(struct object_store *store, struct object_description *ret)
 	for (unsigned i = 0; i < s3->url.nendpoints; i++) {
 		const struct s3_endpoint *e = &s3->url.endpoints[i];
 
-		ret->out += atomic_load_explicit(&s3->out[i], memory_order_relaxed);
-		if (n < sizeof(ret->endpoints))
-			n += (size_t)snprintf(ret->endpoints + n, sizeof(ret->endpoints) - n,
-					      "%s%s://%s%s%s:%u", i ? " " : "", e->tls ? "https" : "http",
-					      e->literal6 ? "[" : "", e->host, e->literal6 ? "]" : "",
-					      e->port);
+		ret->endpoints[i].out = atomic_load_explicit(&s3->out[i], memory_order_relaxed);
+		ret->out += ret->endpoints[i].out;
+		(void)snprintf(ret->endpoints[i].url, sizeof(ret->endpoints[i].url), "%s://%s%s%s:%u",
+			       e->tls ? "https" : "http", e->literal6 ? "[" : "", e->host,
+			       e->literal6 ? "]" : "", e->port);
 	}
 	ret->clock_offset_s = atomic_load_explicit(&s3->clock_offset_s, memory_order_relaxed);
 	ret->if_match = atomic_load(&s3->match_form) == S3_MATCH_BARE ? "bare" : "quoted";
 	ret->retries = atomic_load_explicit(&s3->retries, memory_order_relaxed);
 	ret->slow_downs = atomic_load_explicit(&s3->slow_downs, memory_order_relaxed);
+	s3_lanes_describe(s3, ret);
 	pthread_mutex_lock(&s3->last_lock);
 	(void)snprintf(ret->last_error, sizeof(ret->last_error), "%s", s3->last.text);
 	pthread_mutex_unlock(&s3->last_lock);

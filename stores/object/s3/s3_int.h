@@ -124,6 +124,8 @@ struct s3_call {
 /** 0, or -ENOMEM: then the call is still the caller's. */
 int s3_lane_submit(struct s3_call *call);
 void s3_lanes_free(struct s3_store *s3);
+/** How many are in flight, waiting, and may be.  Any thread. */
+void s3_lanes_describe(struct s3_store *s3, struct object_description *ret);
 /** The attempt is over.  outcome as decided by the step. */
 void s3_lane_finish(struct s3_call *call, enum s3_outcome outcome, bool answered);
 /** It must wait until the keys are read. */
