@@ -5,8 +5,8 @@
  * A request: uri (as it was sent, for the signature) -> body, in pieces -> checks -> the fault it drew ->
  * its effect -> the answer.  Bodies are counted references, so that an answer may outlive its object.
  *
- * POST /_control?NAME=PER_MILLE&... sets faults, clock=SECONDS its clock, crowd=N what it bears, tls=1 reads the certificate anew; GET
- * /_control tells how often each fault was done; unsigned, over http.
+ * POST /_control?NAME=PER_MILLE&... sets faults, add_key=ACCESS:SECRET and drop_key=ACCESS its keys, clock=SECONDS its clock, crowd=N what it bears, tls=1 reads the certificate anew; GET
+ * /_control tells how often each fault was done and each key was used; unsigned, over http.
  */
 #include "test/lib/fakes3.h"
 
@@ -27,6 +27,7 @@
 #include "common/util.h"
 #include "stores/object/s3/sigv4.h"
 #include "test/lib/fakes3_auth.h"
+#include "test/lib/fakes3_keys.h"
 
 #define BODY_MAX (64u << 20)
 #define KEY_ROOM 1100
@@ -53,7 +54,8 @@ struct fakes3 {
 	atomic_int clock;
 	atomic_uint busy, crowd; /* requests now, and how many are too many */
 	_Atomic uint64_t turned_away;
-	char bucket[64], access_key[128], secret_key[128];
+	char bucket[64];
+	struct fakes3_keys keys;
 	bool bare_if_match;
 	unsigned page_max;
 	pthread_mutex_t lock;   /* all below */
@@ -612,6 +614,10 @@ control(struct request *r, FILE *out)
 				   (unsigned)strtoul(r->param[i].value, NULL, 10));
 		else if (!strcmp(r->param[i].name, "crowd"))
 			(void)fakes3_set_crowd(fake, (unsigned)strtoul(r->param[i].value, NULL, 10));
+		else if (!strcmp(r->param[i].name, "add_key"))
+			fakes3_keys_add(&fake->keys, r->param[i].value);
+		else if (!strcmp(r->param[i].name, "drop_key"))
+			fakes3_keys_drop(&fake->keys, r->param[i].value);
 		else if (!strcmp(r->param[i].name, "clock"))
 			fakes3_set_clock(fake, (int)strtol(r->param[i].value, NULL, 10));
 		else if (!strcmp(r->param[i].name, "tls") && fakes3_reload_tls(fake))
@@ -620,6 +626,7 @@ control(struct request *r, FILE *out)
 	for (int i = 0; i < FAKES3_FAULTS; i++)
 		fprintf(out, "%s=%llu\n", fakes3_fault_name((enum fakes3_fault)i),
 			(unsigned long long)fakes3_count(fake, (enum fakes3_fault)i));
+	fakes3_keys_print(&fake->keys, out);
 }
 
 static enum MHD_Result
@@ -739,11 +746,12 @@ static enum MHD_Result
 finish(struct request *r)
 {
 	bool known = parse_uri(r);
+	struct fakes3_key key;
 	struct fakes3_signed sign = {.connection = r->connection,
 				     .method = r->method,
 				     .uri = r->uri,
-				     .access_key = r->fake->access_key,
-				     .secret_key = r->fake->secret_key,
+				     .access_key = key.access,
+				     .secret_key = key.secret,
 				     .body = r->body->data,
 				     .nbody = r->body->n,
 				     .clock = atomic_load(&r->fake->clock)};
@@ -752,6 +760,7 @@ finish(struct request *r)
 
 	if (!strcmp(r->path, "/_control"))
 		return answer_control(r);
+	fakes3_keys_find(&r->fake->keys, header(r, "Authorization"), &key);
 	code = fakes3_check(&sign, &status);
 	if (!code && r->too_large) {
 		status = 400;
@@ -919,8 +928,7 @@ fakes3_start(const struct fakes3_conf *conf, struct fakes3 **ret)
 	if (!fake)
 		return -ENOMEM;
 	(void)snprintf(fake->bucket, sizeof(fake->bucket), "%s", conf->bucket);
-	(void)snprintf(fake->access_key, sizeof(fake->access_key), "%s", conf->access_key);
-	(void)snprintf(fake->secret_key, sizeof(fake->secret_key), "%s", conf->secret_key);
+	fakes3_keys_init(&fake->keys, conf->access_key, conf->secret_key);
 	(void)snprintf(fake->cert, sizeof(fake->cert), "%s", conf->cert ? conf->cert : "");
 	(void)snprintf(fake->cert_key, sizeof(fake->cert_key), "%s", conf->cert_key ? conf->cert_key : "");
 	fake->tls_port = conf->tls_port;

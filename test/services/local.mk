@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # S3 servers: one of our own that misbehaves on command, and scripts that run real ones.
-S3_SERVICE_TESTS = test/system/s3-fake.sh test/system/s3-faults.sh
+S3_SERVICE_TESTS = test/system/s3-fake.sh test/system/s3-faults.sh test/system/s3-keys.sh
 TESTS += $(S3_SERVICE_TESTS)
 EXTRA_DIST += $(S3_SERVICE_TESTS) test/services/ceph-rgw test/services/minio test/services/fake \
 	test/services/check-server test/services/check-faults
 
 if HAVE_MICROHTTPD
-FAKES3 = test/lib/fakes3.c test/lib/fakes3.h test/lib/fakes3_auth.c test/lib/fakes3_auth.h test/lib/fakes3_faults.c
+FAKES3 = test/lib/fakes3.c test/lib/fakes3.h test/lib/fakes3_auth.c test/lib/fakes3_auth.h test/lib/fakes3_faults.c \
+	test/lib/fakes3_keys.c test/lib/fakes3_keys.h
 check_PROGRAMS += test/services/fakes3
 test_services_fakes3_SOURCES = test/services/fakes3.c $(FAKES3)
 test_services_fakes3_CFLAGS = $(AM_CFLAGS) $(MICROHTTPD_CFLAGS)
