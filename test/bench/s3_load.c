@@ -3,7 +3,7 @@
  * Load on an object store, as the engine makes it: s3_load URL put|get|range SIZE DEPTH SECONDS
  *
  * One loop, DEPTH requests of SIZE bytes in flight; get and range read what put wrote under the same prefix (range:
- * SIZE bytes at random places of 4 MiB objects).  Prints requests a second, MB/s, and the median and 99th
+ * SIZE bytes at random places of 4 MiB objects).  put goes on until every object is there.  Prints requests a second, MB/s, and the median and 99th
  * percentile of a request.
  */
 #include <pthread.h>
@@ -31,7 +31,7 @@ static struct {
 	enum { MODE_PUT, MODE_GET, MODE_RANGE } mode;
 	size_t size;
 	unsigned depth, running;
-	uint64_t end_ns, requests, failures, seed;
+	uint64_t end_ns, issued, requests, failures, seed;
 	struct histogram latency;
 	struct loop_msg msg;
 	pthread_mutex_t lock;
@@ -52,7 +52,8 @@ issue(struct slot *slot)
 	struct object_req *req = &slot->req;
 
 	(void)snprintf(slot->key, sizeof(slot->key), "bench/%llu",
-		       (unsigned long long)(b.mode == MODE_PUT ? b.requests % OBJECTS : next_random() % OBJECTS));
+		       (unsigned long long)((b.mode == MODE_PUT ? b.issued : next_random()) % OBJECTS));
+	b.issued++;
 	req->length = b.mode == MODE_PUT ? 0 : b.size;
 	req->offset = b.mode == MODE_RANGE ? next_random() % (CHUNK / b.size) * b.size : 0;
 	object_submit(req);
@@ -66,7 +67,7 @@ on_done(struct object_req *req)
 	b.requests++;
 	b.failures += req->status != 0;
 	histogram_record(&b.latency, clock_ns() - req->start_ns);
-	if (clock_ns() < b.end_ns) {
+	if (clock_ns() < b.end_ns || (b.mode == MODE_PUT && b.issued < OBJECTS)) {
 		issue(slot);
 		return;
 	}
@@ -138,7 +139,8 @@ main(int argc, char **argv)
 	b.size = size;
 	b.depth = (unsigned)strtoul(argv[4], NULL, 10);
 	b.seed = clock_ns();
-	if (!b.depth || b.depth > DEPTH_MAX || loop_pool_init(0) || loop_new("bench", 0, &loop) || loop_start(loop))
+	if (!b.depth || b.depth > DEPTH_MAX || loop_pool_init(0) || loop_new("bench", 0, &loop) ||
+	    loop_start(loop))
 		return 2;
 	if (object_store_open(argv[1], NULL, true, &b.store, &info)) {
 		(void)fprintf(stderr, "s3_load: %s\n", info.text);
