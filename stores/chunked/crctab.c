@@ -204,19 +204,26 @@ load_finish(struct tabload *load, int status)
 	engine_release(eng);
 }
 
+int
+crctab_decode(struct engine *eng, uint64_t chunk, struct bucket_entry entry, const uint8_t *tail,
+	      struct bucket_base *ret, uint32_t *crcs)
+{
+	struct bucket_base expect = {.index = chunk,
+				     .generation = entry.generation,
+				     .seq = bucket_entry_seq(entry),
+				     .chunk_size = eng->vol.chunk_size};
+
+	memcpy(expect.uuid, eng->vol.uuid, UUID_LEN);
+	return bucket_base_tail_decode(tail, bucket_base_tail_bytes(eng->vol.chunk_size), &expect, ret, crcs);
+}
+
 static int
 load_decode(struct tabload *load)
 {
-	struct engine *eng = load->eng;
 	struct crctab *tab = load->tab;
-	struct bucket_base expect = {.index = tab->chunk,
-				     .generation = tab->entry.generation,
-				     .seq = bucket_entry_seq(tab->entry),
-				     .chunk_size = eng->vol.chunk_size};
 	struct bucket_base base;
+	int r = crctab_decode(load->eng, tab->chunk, tab->entry, load->buf, &base, tab->crcs);
 
-	memcpy(expect.uuid, eng->vol.uuid, UUID_LEN);
-	int r = bucket_base_tail_decode(load->buf, load->iov.iov_len, &expect, &base, tab->crcs);
 	if (r < 0)
 		return r;
 	tab->length = base.length;

@@ -124,6 +124,7 @@ describe_dirty(const struct engine *eng, json_t *object)
 	set_int(object, "dirty_resident_bytes", resident * PAGE_SIZE_BYTES);
 	set_int(object, "dirty_table_bytes", meta);
 	set_int(object, "cached_bytes", eng->cache.pages * PAGE_SIZE_BYTES);
+	set_int(object, "chunks_read_ahead", counter_read(&eng->read_ahead));
 }
 
 void

@@ -26,7 +26,10 @@
 
 #define GROUP_PAGES 64u
 #define GROUP_SHIFT 6
-#define FETCH_PAGES 32u          /* one ranged GET: 128 KiB, aligned */
+#define FETCH_PAGES 16u          /* one ranged GET: 64 KiB, aligned */
+
+#define STREAM_AHEAD_MAX 32u     /* chunks before a stream's reader */
+#define STREAM_FLIGHT_MAX 16u    /* of them on their way at once, all streams */
 
 struct engine;
 
@@ -213,6 +216,9 @@ const struct crctab *crctab_get(struct engine *eng, uint64_t chunk, struct bucke
 void crctab_load(struct engine *eng, uint64_t chunk, struct bucket_entry entry, struct crctab_wait *wait);
 void crctab_add(struct engine *eng, uint64_t chunk, struct bucket_entry entry, uint32_t length, uint32_t data_crc,
 		const uint32_t *crcs);
+/** The tail of this base as it was read: bucket_base_tail_bytes() of it. */
+int crctab_decode(struct engine *eng, uint64_t chunk, struct bucket_entry entry, const uint8_t *tail,
+		  struct bucket_base *ret, uint32_t *crcs);
 void crctab_drop(struct engine *eng, uint64_t chunk, struct bucket_entry entry);
 /** CRC32C of what has crc with one more page whose own CRC is page_crc. */
 uint32_t crc32c_append_page(uint32_t crc, uint32_t page_crc);
@@ -226,6 +232,7 @@ struct fetch_wait {
 };
 
 #define FETCH_NO_CACHE 1u
+#define FETCH_AHEAD 2u           /* nobody asked for it yet */
 
 struct fetch {
 	struct engine *eng;
@@ -247,7 +254,8 @@ struct fetch {
 	char key[OBJECT_KEY_MAX + 1];
 	struct page **pages;             /* n; zero pages past the end */
 	uint8_t *bad;                    /* n */
-	struct iovec *iov;
+	struct iovec *iov;               /* n + 1 */
+	uint8_t *tail;                   /* not NULL: the whole object is asked for, table and all */
 };
 
 /** A fetch in flight that covers this page of this base, or NULL. */
@@ -261,6 +269,7 @@ void fetch_join(struct fetch *fetch, struct fetch_wait *wait);
 
 #define READER_RESERVED 1u       /* may use the arena's reserve */
 #define READER_NO_READAHEAD 2u   /* leaves the caches as they are */
+#define READER_STREAM 4u         /* passes once: what it reads is not marked as used */
 
 struct rpage {
 	struct page *page;       /* held */
@@ -293,11 +302,22 @@ struct reader {
 void reader_begin(struct reader *reader);
 void read_submit(struct vol_req *req);
 
+/* ---- stream.c: sequential readers ------------------------------------------ */
+
 struct stream {
-	uint64_t next;
-	unsigned run;
-	uint64_t used;
+	uint64_t next;                   /* page that continues it */
+	uint64_t run;                    /* pages read in sequence */
+	uint64_t used;                   /* 0: this place is free */
+	uint64_t ahead;                  /* chunks below this one are fetched or need not be */
 };
+
+/** The stream that a read of these pages belongs to, moved on; *unit: pages of a fetch. */
+struct stream *stream_note(struct engine *eng, uint64_t first, unsigned n, unsigned *unit);
+bool stream_flows(const struct engine *eng, const struct stream *stream);
+/** Fetch the chunks that it will come to. */
+void stream_ahead(struct engine *eng, struct stream *stream);
+/** One that was fetched ahead is here, or failed. */
+void stream_fetched(struct engine *eng);
 
 /* ---- gate.c: how many changes may be on their way -------------------------- */
 
@@ -559,6 +579,8 @@ struct engine {
 	bool starved_waits;
 	struct stream streams[8];
 	uint64_t stream_clock;
+	unsigned ahead_max;              /* chunks that are fetched ahead of a stream at most */
+	unsigned ahead_flight;           /* of all streams, on their way */
 	struct gate gate;
 	struct commit commit;
 	struct dead_list dead;
@@ -608,7 +630,7 @@ struct engine {
 
 	counter_t puts[TRAFFIC_KINDS], gets[TRAFFIC_KINDS], put_bytes[TRAFFIC_KINDS], got_bytes[TRAFFIC_KINDS];
 	counter_t crc_errors, put_errors, get_errors, commits, carried_bad;
-	counter_t journal_bytes, journal_reads, rmw;
+	counter_t journal_bytes, journal_reads, rmw, read_ahead;
 	uint64_t replayed;
 	uint64_t last_commit_ms;         /* loop time */
 	bool reclaiming;                 /* the reclaimer is registered */

@@ -8,7 +8,10 @@
  * comes back with -ENODATA and is asked again.  Every page is checked against the table; if one does not
  * match, the range is fetched once more, then the page is marked bad: it goes to nobody as data.
  *
- * States: asked (data and table pending) -> both here -> [asked again] -> done.
+ * A fetch of a whole chunk whose table is not here asks for the whole object, table and all: one GET.  If that fails or its
+ * table is not what it should be, the fetch starts over the usual way.
+ *
+ * States: [whole object asked ->] asked (data and table pending) -> both here -> [asked again] -> done.
  *
  * A commit may give the chunk another base meanwhile: what comes in is right for the old one, so each waiter
  * compares `entry` with what it wants, and nothing stale goes into the cache.
@@ -49,6 +52,7 @@ fetch_free(struct fetch *f)
 	free(f->bad);
 	free(f->crcs);
 	free(f->iov);
+	free(f->tail);
 	free(f);
 }
 
@@ -89,8 +93,11 @@ fetch_finish(struct fetch *f, int status)
 		wait->fn(wait, f);
 	}
 	unsigned n = f->n;
+	bool ahead = f->flags & FETCH_AHEAD;
 	fetch_free(f);
 	engine_balance(eng, n);
+	if (ahead)
+		stream_fetched(eng);
 	engine_release(eng);
 }
 
@@ -209,6 +216,97 @@ fetch_tab_done(struct crctab_wait *wait, const struct crctab *tab, int status)
 		fetch_look(f);
 }
 
+/* ---- the whole object ---- */
+
+static void
+fetch_parts(struct fetch *f)
+{
+	f->tab_wait.fn = fetch_tab_done;
+	f->pending++; /* the table's */
+	crctab_load(f->eng, f->chunk, f->entry, &f->tab_wait);
+	unsigned ask = f->length ? fetch_stored(f) : f->n;
+	if (ask && f->tab_status == 0)
+		fetch_ask(f, ask);
+}
+
+/** The tail of an object of so many bytes: it stands behind the pages that are stored, in the places of others perhaps. */
+static int
+whole_decode(struct fetch *f, uint64_t bytes)
+{
+	size_t n = bucket_base_tail_bytes(f->eng->vol.chunk_size);
+	uint64_t data = bytes - n;
+	struct bucket_base base;
+	uint8_t *tail = f->tail;
+
+	if (bytes < n || data % PAGE_SIZE_BYTES || data > f->eng->vol.chunk_size)
+		return LG_ECORRUPT;
+	if (data < f->eng->vol.chunk_size) {
+		size_t at = 0;
+
+		tail = malloc(n);
+		if (!tail)
+			return -ENOMEM;
+		for (unsigned i = (unsigned)(data / PAGE_SIZE_BYTES); at < n; i++) {
+			size_t k = min_of(f->iov[i].iov_len, n - at);
+
+			memcpy(tail + at, f->iov[i].iov_base, k);
+			at += k;
+		}
+	}
+	int r = crctab_decode(f->eng, f->chunk, f->entry, tail, &base, f->crcs);
+	if (tail != f->tail)
+		free(tail);
+	if (r == 0 && base.length != data)
+		r = LG_ECORRUPT;
+	if (r < 0)
+		return r;
+	f->length = base.length;
+	crctab_add(f->eng, f->chunk, f->entry, base.length, base.data_crc, f->crcs);
+	return 0;
+}
+
+static void
+whole_done(struct object_req *req)
+{
+	struct fetch *f = container_of(req, struct fetch, req);
+
+	engine_object_done(f->eng, req, TRAFFIC_BASE);
+	if (req->status == -ENOENT) {
+		f->tab_status = req->status;
+	} else if (req->status < 0 || whole_decode(f, req->size) < 0) {
+		counter_add(&f->eng->get_errors, 1);
+		if (engine_stopped(f->eng))
+			f->tab_status = req->status < 0 ? req->status : LG_ECORRUPT;
+		else
+			fetch_parts(f);
+	}
+	if (--f->pending == 0)
+		fetch_look(f);
+}
+
+static bool
+fetch_whole(struct fetch *f)
+{
+	struct engine *eng = f->eng;
+	size_t tail = bucket_base_tail_bytes(eng->vol.chunk_size);
+
+	if (f->n != eng->chunk_pages || crctab_get(eng, f->chunk, f->entry))
+		return false;
+	f->tail = malloc(tail);
+	if (!f->tail)
+		return false;
+	f->iov[f->n] = (struct iovec){f->tail, tail};
+	f->pending++;
+	f->req = (struct object_req){.store = eng->store,
+				     .op = OBJECT_GET,
+				     .key = f->key,
+				     .iov = f->iov,
+				     .niov = (int)f->n + 1,
+				     .done = whole_done};
+	engine_object(eng, &f->req, TRAFFIC_BASE);
+	return true;
+}
+
 static struct fetch *
 fetch_new(struct engine *eng, unsigned n)
 {
@@ -220,7 +318,7 @@ fetch_new(struct engine *eng, unsigned n)
 	f->pages = calloc(n, sizeof(struct page *));
 	f->bad = calloc(n, 1);
 	f->crcs = calloc(n, sizeof(*f->crcs));
-	f->iov = calloc(n, sizeof(*f->iov));
+	f->iov = calloc(n + 1, sizeof(*f->iov));
 	if (f->pages && f->bad && f->crcs && f->iov)
 		return f;
 	free(f->pages);
@@ -258,13 +356,10 @@ fetch_start(struct engine *eng, uint64_t chunk, struct bucket_entry entry, unsig
 	engine_hold(eng);
 
 	/* the count of this function's own keeps fetch_look() out until the caller has joined */
-	f->pending = 2;
+	f->pending = 1;
 	f->msg.fn = fetch_look_later;
-	f->tab_wait.fn = fetch_tab_done;
-	crctab_load(eng, chunk, entry, &f->tab_wait);
-	unsigned ask = f->length ? fetch_stored(f) : n;
-	if (ask && f->tab_status == 0)
-		fetch_ask(f, ask);
+	if (!fetch_whole(f))
+		fetch_parts(f);
 	loop_post(eng->vol.loop, &f->msg);
 	*ret = f;
 	return 0;

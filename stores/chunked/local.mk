@@ -26,6 +26,7 @@ libstores_a_SOURCES += \
 	stores/chunked/open.c \
 	stores/chunked/owner.c stores/chunked/owner.h \
 	stores/chunked/read.c \
+	stores/chunked/stream.c \
 	stores/chunked/wop.c \
 	stores/chunked/write.c \
 	stores/chunked/zero.c \

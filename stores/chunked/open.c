@@ -98,6 +98,7 @@ fill_limits(struct engine *eng, const struct volume_spec *spec)
 	eng->store_max = max_of(arena / 8 * 3, 2 * chunk);
 	eng->destages_max =
 		(unsigned)max_of(min_of((uint64_t)eng->params.destages, arena / 8 / chunk), UINT64_C(1));
+	eng->ahead_max = (unsigned)min_of(arena / 4 / chunk, (uint64_t)STREAM_AHEAD_MAX);
 	eng->commit_interval_ms = (spec->commit_interval_s ? spec->commit_interval_s : 1800) * UINT64_C(1000);
 	eng->commit_window = spec->commit_window ? spec->commit_window
 			     : eng->journal      ? journal_capacity(eng->journal) / 4

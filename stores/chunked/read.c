@@ -101,7 +101,7 @@ look_page(struct reader *r, struct spot *spot, unsigned i, struct page **ret)
 		*ret = have->page;
 		return have->bad ? LG_ECORRUPT : 0;
 	}
-	*ret = cache_get(&eng->cache, r->first + i, !(r->flags & READER_NO_READAHEAD));
+	*ret = cache_get(&eng->cache, r->first + i, !(r->flags & (READER_NO_READAHEAD | READER_STREAM)));
 	return 0;
 }
 
@@ -557,31 +557,6 @@ reader_begin(struct reader *r)
 
 /* ---- VOL_READ -------------------------------------------------------------------- */
 
-/** Sequential readers get larger fetches, up to whole chunks. */
-static unsigned
-stream_unit(struct engine *eng, uint64_t first, unsigned n)
-{
-	struct stream *oldest = &eng->streams[0];
-
-	for (unsigned s = 0; s < ARRAY_SIZE(eng->streams); s++) {
-		struct stream *stream = &eng->streams[s];
-
-		if (stream->used && stream->next == first) {
-			stream->next = first + n;
-			stream->used = ++eng->stream_clock;
-			/* two in a row are chance; then double with every further unit's worth */
-			if (stream->run < 16)
-				stream->run++;
-			unsigned shift = stream->run < 2 ? 0 : stream->run - 1;
-			return shift > 5 ? eng->chunk_pages : min_of(FETCH_PAGES << shift, eng->chunk_pages);
-		}
-		if (stream->used < oldest->used)
-			oldest = stream;
-	}
-	*oldest = (struct stream){.next = first + n, .used = ++eng->stream_clock};
-	return FETCH_PAGES;
-}
-
 static void
 read_done(struct reader *r)
 {
@@ -601,6 +576,27 @@ read_done(struct reader *r)
 	engine_request_done(eng, req, status);
 }
 
+static void
+read_begin(struct engine *eng, struct vol_req *req, struct reader *look)
+{
+	uint32_t leaf;
+
+	if (reader_gather(look, &leaf) == 1) {
+		counter_add(&eng->cache.hits, look->n);
+		engine_request_done(eng, req, 0);
+		return;
+	}
+	counter_add(&eng->cache.misses, look->n);
+	struct reader *r = malloc(sizeof(*r));
+	if (!r) {
+		req->err_offset = req->offset;
+		engine_request_done(eng, req, -ENOMEM);
+		return;
+	}
+	*r = *look;
+	reader_begin(r);
+}
+
 void
 read_submit(struct vol_req *req)
 {
@@ -613,21 +609,13 @@ read_submit(struct vol_req *req)
 			      .flags = quiet ? READER_NO_READAHEAD : 0,
 			      .done = read_done,
 			      .arg = req};
-	uint32_t leaf;
+	struct stream *stream = quiet ? NULL : stream_note(eng, look.first, look.n, &look.unit);
 
-	look.unit = quiet ? 0 : stream_unit(eng, look.first, look.n);
-	if (reader_gather(&look, &leaf) == 1) {
-		counter_add(&eng->cache.hits, look.n);
-		engine_request_done(eng, req, 0);
-		return;
-	}
-	counter_add(&eng->cache.misses, look.n);
-	struct reader *r = malloc(sizeof(*r));
-	if (!r) {
-		req->err_offset = req->offset;
-		engine_request_done(eng, req, -ENOMEM);
-		return;
-	}
-	*r = look;
-	reader_begin(r);
+	if (stream && stream_flows(eng, stream))
+		look.flags |= READER_STREAM;
+	engine_hold(eng); /* whoever is answered may close the volume */
+	read_begin(eng, req, &look);
+	if (stream)
+		stream_ahead(eng, stream);
+	engine_release(eng);
 }

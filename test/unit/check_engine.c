@@ -358,7 +358,7 @@ START_TEST(test_no_readahead)
 	ck_assert_int_eq(enginerig_stat(&rig, "cached_bytes"), 0);
 	ck_assert_int_eq(enginerig_stat(&rig, "store_base_get_bytes"), 8192);
 	expect(3 * MIB, buf, sizeof(buf));
-	/* the base stores two pages, and the GET of 128 KiB is cut to them; the rest is known to be zeroes */
+	/* the base stores two pages, and the GET of 64 KiB is cut to them; the rest is known to be zeroes */
 	ck_assert_int_gt(enginerig_stat(&rig, "cached_bytes"), 0);
 }
 END_TEST

@@ -525,17 +525,61 @@ START_TEST(test_sequential_fetches)
 	ck_ok(io(VOL_WRITE, 8 * MIB, 8 * MIB, buf));
 	ck_ok(enginerig_close(&rig));
 	ck_ok(enginerig_open(&rig));
-	/* a random page: one data GET of 128 KiB */
+	/* a random page: one data GET of 64 KiB */
 	long long before = enginerig_stat(&rig, "store_base_gets");
 	long long bytes = enginerig_stat(&rig, "store_base_get_bytes");
 	expect(8 * MIB + 600 * 1024, buf + 600 * 1024, 4096);
 	ck_assert_int_eq(enginerig_stat(&rig, "store_base_gets"), before + 1);
-	ck_assert_int_eq(enginerig_stat(&rig, "store_base_get_bytes"), bytes + 131072);
+	ck_assert_int_eq(enginerig_stat(&rig, "store_base_get_bytes"), bytes + 65536);
 	/* in a row: fewer and larger ones */
 	before = enginerig_stat(&rig, "store_base_gets");
 	for (unsigned i = 0; i < 7 * 16; i++)
 		expect(9 * MIB + i * 65536, buf + MIB + i * 65536, 65536);
 	ck_assert_int_le(enginerig_stat(&rig, "store_base_gets"), before + 20);
+	free(buf);
+}
+END_TEST
+
+/* A reader in sequence finds its chunks fetched ahead, one GET each, table and all; what is wrong in them is seen. */
+START_TEST(test_read_ahead)
+{
+	uint8_t *buf = malloc(16 * MIB);
+	uint64_t at;
+
+	create_and_open();
+	fill(buf, 16 * MIB, 3);
+	memset(buf + 9 * MIB + 8192, 0, MIB - 8192); /* a base that stores two pages */
+	for (unsigned i = 0; i < 16; i++)
+		ck_ok(io(VOL_WRITE, (8 + i) * MIB, MIB, buf + i * MIB));
+	ck_ok(enginerig_close(&rig));
+	ck_ok(enginerig_open(&rig));
+	/* once wrong: fetched again */
+	fault(FAULT_FLIP, OBJECT_GET, "v/c/0b/", 0, 1);
+	for (unsigned i = 0; i < 16 * 16; i++)
+		expect(8 * MIB + i * 65536, buf + i * 65536, 65536);
+	ck_assert_uint_eq(faultstore_hits(rig.store), 1);
+	fault(FAULT_NONE, OBJECT_GET, "", 0, 0);
+	ck_assert_int_ge(enginerig_stat(&rig, "chunks_read_ahead"), 8);
+	ck_assert_int_le(enginerig_stat(&rig, "store_base_gets"), 16 + 8);
+	ck_assert_int_le(enginerig_stat(&rig, "store_tail_gets"), 4);
+	ck_assert_int_eq(enginerig_stat(&rig, "crc_errors"), 0);
+	ck_ok(enginerig_close(&rig));
+	/* for good: a page of one, the table of another, all of a third */
+	ck_ok(enginerig_corrupt(&rig, "v/c/0c/0000000c.00000002.0000000000000005", 77 * 4096 + 1));
+	ck_ok(enginerig_corrupt(&rig, "v/c/0e/0000000e.00000002.0000000000000007", MIB + 40));
+	ck_ok(enginerig_delete(&rig, "v/c/10/00000010.00000002.0000000000000009"));
+	ck_ok(enginerig_open(&rig));
+	for (unsigned i = 0; i < 16 * 16; i++) {
+		uint64_t offset = 8 * MIB + i * 65536;
+		bool bad = offset == 12 * MIB + 64 * 4096 || offset / MIB == 14 || offset / MIB == 16;
+
+		if (!bad) {
+			expect(offset, buf + i * 65536, 65536);
+			continue;
+		}
+		ck_assert_int_eq(read_error(offset, 65536, &at), LG_ECORRUPT);
+		ck_assert_uint_eq(at, offset / MIB == 12 ? 12 * MIB + 77 * 4096 : offset);
+	}
 	free(buf);
 }
 END_TEST
@@ -581,6 +625,7 @@ main(void)
 		{"dead-refused", test_dead_refused, 1, false},
 		{"idle", test_idle, 1, false},
 		{"sequential", test_sequential_fetches, 1, false},
+		{"read ahead", test_read_ahead, 1, false},
 		{"failpoints", test_failpoints, 4, false},
 	};
 
