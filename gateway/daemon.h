@@ -118,6 +118,7 @@ int daemon_target_map(struct daemon *daemon, const char *target, int64_t lun, co
 int daemon_target_unmap(struct daemon *daemon, const char *target, unsigned lun, struct errinfo *info);
 /* -- portals.c: with `change` held, but for what says otherwise -- */
 int daemon_open_portals(struct daemon *daemon, struct errinfo *info);
+/** Takes change itself. */
 void daemon_close_portals(struct daemon *daemon);
 int daemon_portal_add(struct daemon *daemon, const char *address, uint16_t group, char ret_bound[64],
 		      struct errinfo *info);

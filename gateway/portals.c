@@ -96,13 +96,17 @@ apply_group(const struct daemon *daemon, struct daemon_target *target, uint16_t 
 }
 
 static int
-apply_group_to_all(struct daemon *daemon, uint16_t tag)
+apply_group_to_all(struct daemon *daemon, uint16_t tag, struct errinfo *info)
 {
 	for (size_t i = 0; i < daemon->ntargets; i++) {
 		int r = apply_group(daemon, daemon->targets[i], tag);
 
 		if (r)
-			return r;
+			return err_set(
+				info, r,
+				"target %s has had %d portal groups since the daemon started, and takes no more "
+				"until it is restarted",
+				daemon->targets[i]->name, SCSI_GROUPS_MAX);
 	}
 	return 0;
 }
@@ -181,7 +185,7 @@ daemon_open_portals(struct daemon *daemon, struct errinfo *info)
 		if (!r && *conf->redirect.to)
 			set_redirect(daemon, &daemon->portals[daemon->nportals - 1], &conf->redirect);
 		if (!r)
-			r = apply_group_to_all(daemon, conf->group);
+			r = apply_group_to_all(daemon, conf->group, info);
 		if (r)
 			return r;
 	}
@@ -194,8 +198,10 @@ void
 daemon_close_portals(struct daemon *daemon)
 {
 	daemon_doing(daemon, "closing portals", NULL);
+	(void)pthread_mutex_lock(&daemon->change);
 	for (size_t i = 0; i < daemon->nportals; i++)
 		(void)iscsi_portal_remove(daemon->iscsi, daemon->portals[i].bound);
+	(void)pthread_mutex_unlock(&daemon->change);
 }
 
 /* -- portals that come and go ----------------------------------------------------------------------------- */
@@ -207,7 +213,9 @@ learn_group(struct daemon *daemon, uint16_t tag, struct errinfo *info)
 		return 0;
 	if (daemon->config.ngroups == ISCSI_GROUPS_MAX)
 		return err_set(info, -ENOSPC, "there are %d portal groups at most", ISCSI_GROUPS_MAX);
+	(void)pthread_mutex_lock(&daemon->lock);
 	daemon->config.groups[daemon->config.ngroups++] = tag;
+	(void)pthread_mutex_unlock(&daemon->lock);
 	return 0;
 }
 
@@ -216,6 +224,7 @@ daemon_portal_add(struct daemon *daemon, const char *address, uint16_t group, ch
 		  struct errinfo *info)
 {
 	bool first = !group_has_portal(daemon, group);
+	struct errinfo ignored;
 	int r;
 
 	if (!config_address_valid(address))
@@ -230,13 +239,14 @@ daemon_portal_add(struct daemon *daemon, const char *address, uint16_t group, ch
 	if (r)
 		return r;
 	if (first)
-		r = apply_group_to_all(daemon, group);
+		r = apply_group_to_all(daemon, group, info);
 	if (!r)
 		r = config_add_portal(daemon->config_path, address, group, info);
 	if (r) {
 		close_portal(daemon, &daemon->portals[daemon->nportals - 1]);
 		if (first)
-			(void)apply_group_to_all(daemon, group); /* unavailable can always be said */
+			(void)apply_group_to_all(daemon, group,
+						 &ignored); /* unavailable can always be said */
 		return r;
 	}
 	(void)snprintf(ret_bound, 64, "%s", daemon->portals[daemon->nportals - 1].bound);
@@ -260,7 +270,7 @@ daemon_portal_remove(struct daemon *daemon, const char *address, char ret_bound[
 		return r;
 	close_portal(daemon, portal);
 	if (!group_has_portal(daemon, group))
-		(void)apply_group_to_all(daemon, group); /* unavailable can always be said */
+		(void)apply_group_to_all(daemon, group, info); /* unavailable can always be said */
 	log_info("portal %s: removed", ret_bound);
 	return 0;
 }
