@@ -14,3 +14,8 @@ if ENABLE_FUSE
 TESTS += test/system/mount-loop.sh
 endif
 EXTRA_DIST += test/system/mount-loop.sh
+
+TESTS += test/system/linux-initiator.sh
+EXTRA_DIST += test/system/linux-initiator.sh test/linux/packages.sh test/linux/initrd.sh \
+	test/linux/guest/init test/linux/guest/run.sh test/linux/guest/lib.sh test/linux/guest/files.sh \
+	test/linux/guest/commands.sh test/linux/guest/paths.sh test/linux/guest/accounts.sh
