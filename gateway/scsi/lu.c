@@ -282,13 +282,15 @@ scsi_lu_conflicts(const struct scsi_lu *lu, const struct scsi_itl *itl, const st
 {
 	unsigned flags = command->flags;
 
+	if (command->passes && command->passes(cdb))
+		return false;
 	if (lu->reserved_by) {
 		if (command->step == spc_pr_in || command->step == spc_pr_out)
 			return true;
 		if (lu->reserved_by != itl && (flags & F_RES6))
 			return true;
 	}
-	if (lu->pr.state.type == PR_NONE || (command->passes && command->passes(cdb)))
+	if (lu->pr.state.type == PR_NONE)
 		return false;
 	return pr_conflicts(lu->pr.state.type, itl->holder, itl->registered, flags);
 }

@@ -308,7 +308,7 @@ struct scsi_command {
 	enum scsi_direction direction;
 	uint32_t flags;
 	uint16_t timeout_s; /* recommended */
-	/** This CDB of it passes persistent reservations; NULL: as the flags say. */
+	/** This CDB of it passes reservations; NULL: as the flags say. */
 	bool (*passes)(const uint8_t *cdb);
 	/** Allocation length or parameter list length: where in the CDB. */
 	uint8_t len_at, len_bytes;

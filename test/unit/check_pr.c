@@ -465,6 +465,8 @@ START_TEST(beside_reserve6)
 	GOOD(run_on(0, CDB(0x16), 0, 0));
 	CONFLICT(out(0, REGISTER, 0, 0, KEY_A)); /* not even its holder */
 	CONFLICT(run_on(1, CDB(0x5e, [8] = 8), 0, 8));
+	GOOD(run_on(1, CDB(0x1b, [4] = 1), 0, 0)); /* a start takes nothing from the holder; a stop does */
+	CONFLICT(run_on(1, CDB(0x1b), 0, 0));
 	GOOD(run_on(0, CDB(0x17), 0, 0));
 	GOOD(out(0, REGISTER, 0, 0, KEY_A));
 	CONFLICT(run_on(0, CDB(0x16), 0, 0)); /* registrations alone keep it out */
