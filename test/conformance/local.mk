@@ -2,6 +2,15 @@
 TESTS += test/conformance/run.sh
 EXTRA_DIST += test/conformance/run.sh test/conformance/suite.sh test/conformance/exceptions.txt
 
+if HAVE_LIBISCSI
+check_PROGRAMS += test/conformance/reservations
+TESTS += test/conformance/reservations.sh
+test_conformance_reservations_SOURCES = test/conformance/reservations.c
+test_conformance_reservations_CFLAGS = $(AM_CFLAGS) $(ISCSI_CFLAGS)
+test_conformance_reservations_LDADD = $(COMMON_LIBS) $(ISCSI_LIBS)
+endif
+EXTRA_DIST += test/conformance/reservations.sh
+
 FAMILIES = *
 check-conformance: lungate$(EXEEXT)
 	srcdir='$(abs_top_srcdir)' builddir='$(abs_top_builddir)' FAMILIES='$(FAMILIES)' $(srcdir)/test/conformance/run.sh
