@@ -244,7 +244,7 @@ load_done(struct object_req *req)
 	if (r == -ENODATA)
 		r = LG_ECORRUPT;
 	/* -ENOENT stays as it is: whoever asks knows whether the map still names this base */
-	if (r < 0 && r != LG_EFORMAT && r != -ENOENT && load->attempts++ == 0 && !engine_stopped(eng)) {
+	if (r < 0 && engine_worth_repeating(r) && load->attempts++ == 0 && !engine_stopped(eng)) {
 		engine_object(eng, req, TRAFFIC_TAIL);
 		return;
 	}

@@ -164,7 +164,7 @@ fetch_look(struct fetch *f)
 	if (r == 0 && stored)
 		r = f->data_status;
 	if (r < 0) {
-		bool again = r != -ENOENT && f->tab_status == 0 && f->attempts++ == 0;
+		bool again = engine_worth_repeating(r) && f->tab_status == 0 && f->attempts++ == 0;
 
 		counter_add(&f->eng->get_errors, 1);
 		if (again && !engine_stopped(f->eng))

@@ -282,7 +282,7 @@ leaf_fetched(struct object_req *req)
 		r = leaf_decode(eng, leaf);
 	free(leaf->buf);
 	leaf->buf = NULL;
-	if (r < 0 && r != LG_EFORMAT && leaf->attempts++ == 0 && !engine_stopped(eng)) {
+	if (r < 0 && engine_worth_repeating(r) && leaf->attempts++ == 0 && !engine_stopped(eng)) {
 		leaf_fetch(leaf);
 		return;
 	}

@@ -247,6 +247,24 @@ START_TEST(test_one_fetch)
 }
 END_TEST
 
+/* A store that is away has tried for as long as it may: asking it again would double the wait. */
+START_TEST(test_away)
+{
+	uint8_t *buf = malloc(MIB), page[4096];
+
+	one_base(buf);
+	fault(FAULT_ERROR, OBJECT_GET, "", -ETIMEDOUT, 0);
+	ck_assert_int_eq(io(VOL_READ, 3 * MIB, sizeof(page), page), -ETIMEDOUT);
+	ck_assert_uint_eq(faultstore_hits(rig.store), 1); /* the leaf */
+	fault(FAULT_ERROR, OBJECT_GET, "v/c/", -ETIMEDOUT, 0);
+	ck_assert_int_eq(io(VOL_READ, 3 * MIB, sizeof(page), page), -ETIMEDOUT);
+	ck_assert_uint_eq(faultstore_hits(rig.store), 2); /* data and table */
+	fault(FAULT_ERROR, OBJECT_GET, "v/c/", -EIO, 2);
+	expect(3 * MIB, buf, sizeof(page));
+	free(buf);
+}
+END_TEST
+
 START_TEST(test_wrong_bytes)
 {
 	uint8_t *buf = malloc(MIB), zero[4096] = {0};
@@ -613,6 +631,7 @@ main(void)
 		{"disk full", test_disk_full, 1, true},
 		{"held", test_held, 1, false},
 		{"one fetch", test_one_fetch, 1, false},
+		{"away", test_away, 1, false},
 		{"wrong bytes", test_wrong_bytes, 1, false},
 		{"wrong table", test_wrong_table, 1, false},
 		{"missing base", test_missing_base, 1, false},
