@@ -366,6 +366,22 @@ START_TEST(test_stall)
 }
 END_TEST
 
+/* Whoever waits is told when its time is up, not when the last attempt's is: an initiator has 30 s for a command. */
+START_TEST(test_stall_late)
+{
+	char buf[4];
+	uint64_t begun;
+
+	open_store("&stall=9000&retry=2500");
+	ck_assert_int_eq(put("k", "text", false, NULL, NULL), 0);
+	use_fault(hangs);
+	begun = clock_ns();
+	ck_assert_int_eq(get("k", 0, 4, buf, 4), -ETIMEDOUT);
+	ck_assert_uint_ge(clock_ns() - begun, 2000000000);
+	ck_assert_uint_lt(clock_ns() - begun, 9000000000);
+}
+END_TEST
+
 #define SKEW 1200
 
 static enum verdict
@@ -570,6 +586,7 @@ main(void)
 	tcase_add_test(tc, test_no_ranges);
 	tcase_add_test(tc, test_slow_down);
 	tcase_add_test(tc, test_stall);
+	tcase_add_test(tc, test_stall_late);
 	tcase_add_test(tc, test_clock);
 	tcase_add_test(tc, test_denied);
 	tcase_add_test(tc, test_key_replaced);

@@ -424,6 +424,7 @@ s3_call_attempt(struct s3_call *call, const struct s3_endpoint *endpoint, struct
 	call->http.method = call->step->method;
 	call->http.settings = &call->s3->http;
 	call->http.text_max = TEXT_MAX_ERROR;
+	call->http.hurry_ms = call->begun_ms + call->s3->retry_ms;
 	call->http.on_head = on_head;
 	call->http.done = on_done;
 	call->nquery = call->nextra = 0;

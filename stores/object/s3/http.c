@@ -40,6 +40,7 @@
 #define SMALL_BODY (64u << 10)
 #define PROGRESS_BYTES (16u << 10)
 #define TEXT_FIRST 4096u
+#define HURRY_STALL_MS 2000u
 
 struct http {
 	struct loop *loop;
@@ -139,11 +140,23 @@ collect(struct http *http)
 	}
 }
 
+/* When it is over unless it moves.  Late in the time that its caller has, there is less patience: an initiator
+ * would give up on the whole command. */
+static uint64_t
+stall_due(const struct http_request *req)
+{
+	uint64_t due = req->progress_ms + req->settings->stall_ms;
+
+	if (!req->hurry_ms)
+		return due;
+	return min_of(due, max_of(req->hurry_ms, req->progress_ms + HURRY_STALL_MS));
+}
+
 static void
 on_stall(struct loop_timer *timer)
 {
 	struct http_request *req = container_of(timer, struct http_request, stall);
-	uint64_t now = loop_now_ms(timer->loop), due = req->progress_ms + req->settings->stall_ms;
+	uint64_t now = loop_now_ms(timer->loop), due = stall_due(req);
 
 	if (now < due) {
 		loop_timer_start(timer, due - now);
@@ -614,7 +627,7 @@ http_start(struct http_request *req)
 	http->active = req;
 	req->progress_ms = loop_now_ms(http->loop);
 	/* connecting has a time-out of its own */
-	loop_timer_start(&req->stall, req->settings->stall_ms);
+	loop_timer_start(&req->stall, stall_due(req) - req->progress_ms);
 }
 
 void

@@ -45,6 +45,7 @@ struct http_request {
 	int nbody;
 	uint64_t body_bytes;
 	size_t text_max;
+	uint64_t hurry_ms;             /* from then on (loop_now_ms) 2 s without a move are enough; 0 = never */
 	/** When the headers of the final answer are there: choose the sink.  Negative = enough, end with that. */
 	int (*on_head)(struct http_request *req);
 	/** After http_start() has returned, in any case. */
