@@ -5,7 +5,8 @@
  *
  * A portal is polled on the first loop; what it accepts goes round the loops by message.
  *   no descriptor is left (EMFILE, ENFILE)   it rests for a moment: the backlog waits
- *   too many connections                     closed at once, counted; see crowd.c for who is too many
+ *   more than the loops keep up with         the same: they close the oldest that have not logged in (crowd.c),
+ *                                            while the others wait in the backlog
  *
  * Threads: the list is under server->lock; poll, timer and descriptor belong to
  * the loop from portal_start() to portal_stop().
@@ -25,7 +26,8 @@
 
 #define BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
 #define REST_MS 100
-#define ACCEPTS_MAX 64 /* of one readable event */
+#define CROWD_REST_MS 5 /* the loops close half-open ones faster than that */
+#define ACCEPTS_MAX 64  /* of one readable event */
 
 struct portal {
 	struct iscsi_server *server;
@@ -110,12 +112,7 @@ arrive(struct portal *portal, int fd, const char *peer)
 	unsigned turn = atomic_fetch_add(&server->next_shard, 1);
 	struct arrival *arrival;
 
-	/* the twice is for those that are closed and not freed yet */
-	if (atomic_fetch_add(&server->nconns, 1) >=
-	    server->limits.max_connections + 2 * server->limits.max_logins) {
-		give_up(portal->shard, fd, peer, CLOSE_LIMIT);
-		return;
-	}
+	atomic_fetch_add(&server->nconns, 1);
 	arrival = malloc(sizeof(*arrival));
 	if (!arrival) {
 		give_up(portal->shard, fd, peer, CLOSE_NO_MEMORY);
@@ -131,12 +128,30 @@ arrive(struct portal *portal, int fd, const char *peer)
 }
 
 static void
+rest(struct portal *portal, unsigned ms)
+{
+	(void)uv_poll_stop(&portal->poll);
+	loop_timer_start(&portal->rest, ms);
+}
+
+/* The twice is for those that are on their way to their loop, or closed and not freed yet. */
+static bool
+is_crowded(struct iscsi_server *server)
+{
+	return atomic_load(&server->nconns) >= server->limits.max_connections + 2 * server->limits.max_logins;
+}
+
+static void
 on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct portal *portal = container_of(poll, struct portal, poll);
 
 	(void)events; /* only one was asked for */
-	for (int i = 0; status == 0 && i < ACCEPTS_MAX; i++) {
+	if (is_crowded(portal->server)) {
+		rest(portal, CROWD_REST_MS);
+		return;
+	}
+	for (int i = 0; status == 0 && i < ACCEPTS_MAX && !is_crowded(portal->server); i++) {
 		struct sockaddr_storage sa = {0};
 		socklen_t len = sizeof(sa);
 		char peer[ADDRESS_MAX];
@@ -151,8 +166,7 @@ on_readable(uv_poll_t *poll, int status, int events)
 			if (log_ratelimit(&portal->server->logged[CLOSE_LIMIT], 1000))
 				log_warn("iscsi: portal %s: %s; connections wait", portal->bound,
 					 strerror(errno));
-			(void)uv_poll_stop(poll);
-			loop_timer_start(&portal->rest, REST_MS);
+			rest(portal, REST_MS);
 			return;
 		}
 		/* the rest are faults of the one connection, accept(2) */
