@@ -105,6 +105,15 @@ send_error(struct admin_client *client, json_t *id, int err, const char *text)
 	json_decref(id);
 }
 
+bool
+admin_gone(const struct admin_call *call)
+{
+	struct pollfd poll_fd = {.fd = call->client->fd, .events = POLLRDHUP};
+
+	return call->client->broken ||
+	       (poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & (POLLRDHUP | POLLHUP | POLLERR)));
+}
+
 void
 admin_progress(struct admin_call *call, uint64_t done, uint64_t total, const char *text)
 {

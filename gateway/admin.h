@@ -16,6 +16,7 @@
 #define LUNGATE_GATEWAY_ADMIN_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -56,6 +57,9 @@ int admin_open(const char *path, const struct admin_command *commands, size_t n,
 
 /** Stop accepting, let running commands end and their answers be sent, close, remove the socket file, free. */
 void admin_close(struct admin *admin);
+
+/** Has whoever asked gone away?  Then nobody waits for the result. */
+bool admin_gone(const struct admin_call *call);
 
 /** From run, as often as one likes: seldom ones are sent. */
 void admin_progress(struct admin_call *call, uint64_t done, uint64_t total, const char *text);

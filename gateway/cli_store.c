@@ -34,10 +34,15 @@ report(const struct cli *cli, const struct store_report *r)
 		json_object_set_new(object, "get_bytes_per_second",
 				    json_integer((json_int_t)r->get_bytes_per_s));
 	}
+	if (r->foreign[0])
+		json_object_set_new(object, "foreign", json_string(r->foreign));
 	if (!client_json(cli, object)) {
 		printf("%s\n  verdict      %s\n  races        %u, of 16 conditional PUTs each\n"
 		       "  latency      PUT %.2f ms, GET %.2f ms\n",
 		       r->url, r->verdict, r->races, (double)r->put_ns / 1e6, (double)r->get_ns / 1e6);
+		if (r->foreign[0])
+			printf("  holds        %s; bring it in: lungate volume import NAME --from STORE\n",
+			       r->foreign);
 		if (r->put_bytes_per_s)
 			printf("  throughput   PUT %.0f MB/s, GET %.0f MB/s (8 at once, 4 MiB each)\n",
 			       (double)r->put_bytes_per_s / 1e6, (double)r->get_bytes_per_s / 1e6);

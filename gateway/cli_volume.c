@@ -17,56 +17,69 @@ static const struct cli_arg create_args[] = {
 	{.name = "NAME", .help = "its name: a-z, 0-9, '.', '_' and '-'", .json = "volume.name"},
 };
 
+/* What a new volume is to be; both ways to make one. */
+#define VOLUME_OPTIONS                                                                                              \
+	{.name = "store",                                                                                           \
+	 .kind = CLI_STRING,                                                                                        \
+	 .value = "STORE",                                                                                          \
+	 .json = "volume.store",                                                                                    \
+	 .help = "where the data lives: s3://BUCKET/PREFIX?... or dir:/PATH (chunks), file:/PATH or block:/dev/X "  \
+		 "(raw), ram: and null: for tests"},                                                                \
+		{.name = "size",                                                                                    \
+		 .letter = 's',                                                                                     \
+		 .kind = CLI_SIZE,                                                                                  \
+		 .value = "SIZE",                                                                                   \
+		 .json = "volume.size",                                                                             \
+		 .help = "its size, as 10G; thin: it costs what is written"},                                       \
+		{.name = "block-size",                                                                              \
+		 .kind = CLI_CHOICE,                                                                                \
+		 .value = "BYTES",                                                                                  \
+		 .choices = block_choices,                                                                          \
+		 .help = "logical block: 512 (default) or 4096"},                                                   \
+		{.name = "chunk-size",                                                                              \
+		 .kind = CLI_SIZE,                                                                                  \
+		 .value = "SIZE",                                                                                   \
+		 .json = "volume.chunk_size",                                                                       \
+		 .help = "one object holds so much: 1M to 16M, default 4M"},                                        \
+		{.name = "write-cache",                                                                             \
+		 .json = "volume.write_cache",                                                                      \
+		 .help = "answer plain writes from memory; only flushes and FUA writes wait for the disk"},         \
+		{.name = "read-only", .json = "volume.read_only", .help = "refuse writes"},                         \
+		{.name = "journal-dir",                                                                             \
+		 .kind = CLI_STRING,                                                                                \
+		 .value = "PATH",                                                                                   \
+		 .json = "volume.journal_dir",                                                                      \
+		 .help = "where its journal lies: fast and stable disk; default: journal/ in the state directory"}, \
+		{.name = "journal-size",                                                                            \
+		 .kind = CLI_SIZE,                                                                                  \
+		 .value = "SIZE",                                                                                   \
+		 .json = "volume.journal_size",                                                                     \
+		 .help = "disk space of the journal, default 1G"},                                                  \
+		{.name = "commit-window",                                                                           \
+		 .kind = CLI_SIZE,                                                                                  \
+		 .value = "SIZE",                                                                                   \
+		 .json = "volume.commit_window",                                                                    \
+		 .help = "so many changed bytes start a map commit; default: a quarter of the journal"},            \
+	{                                                                                                           \
+		.name = "commit-interval", .kind = CLI_UINT, .value = "SECONDS",                                    \
+		.json = "volume.commit_interval",                                                                   \
+		.help = "a map commit starts after so long anyway; default 1800"                                    \
+	}
+
 static const struct cli_option create_options[] = {
-	{.name = "store",
-	 .kind = CLI_STRING,
-	 .value = "STORE",
-	 .json = "volume.store",
-	 .help = "where the data lives: s3://BUCKET/PREFIX?... or dir:/PATH (chunks), file:/PATH or block:/dev/X "
-		 "(raw), ram: and null: for tests"},
-	{.name = "size",
-	 .letter = 's',
-	 .kind = CLI_SIZE,
-	 .value = "SIZE",
-	 .json = "volume.size",
-	 .help = "its size, as 10G; thin: it costs what is written"},
-	{.name = "block-size",
-	 .kind = CLI_CHOICE,
-	 .value = "BYTES",
-	 .choices = block_choices,
-	 .help = "logical block: 512 (default) or 4096"},
-	{.name = "chunk-size",
-	 .kind = CLI_SIZE,
-	 .value = "SIZE",
-	 .json = "volume.chunk_size",
-	 .help = "one object holds so much: 1M to 16M, default 4M"},
-	{.name = "write-cache",
-	 .json = "volume.write_cache",
-	 .help = "answer plain writes from memory; only flushes and FUA writes wait for the disk"},
-	{.name = "read-only", .json = "volume.read_only", .help = "refuse writes"},
-	{.name = "journal-dir",
-	 .kind = CLI_STRING,
-	 .value = "PATH",
-	 .json = "volume.journal_dir",
-	 .help = "where its journal lies: fast and stable disk; default: journal/ in the state directory"},
-	{.name = "journal-size",
-	 .kind = CLI_SIZE,
-	 .value = "SIZE",
-	 .json = "volume.journal_size",
-	 .help = "disk space of the journal, default 1G"},
-	{.name = "commit-window",
-	 .kind = CLI_SIZE,
-	 .value = "SIZE",
-	 .json = "volume.commit_window",
-	 .help = "so many changed bytes start a map commit; default: a quarter of the journal"},
-	{.name = "commit-interval",
-	 .kind = CLI_UINT,
-	 .value = "SECONDS",
-	 .json = "volume.commit_interval",
-	 .help = "a map commit starts after so long anyway; default 1800"},
+	VOLUME_OPTIONS,
 	{.name = "existing",
 	 .json = "existing",
 	 .help = "the store holds this volume already: take it in as it is"},
+};
+
+static const struct cli_option import_options[] = {
+	{.name = "from",
+	 .kind = CLI_STRING,
+	 .value = "STORE",
+	 .json = "from",
+	 .help = "where the volume of gotgt lies: s3://BUCKET/PREFIX?... or dir:/PATH"},
+	VOLUME_OPTIONS,
 };
 
 static const struct cli_option resize_options[] = {
@@ -99,6 +112,13 @@ run_create(struct cli *cli)
 	char size[16];
 	int r;
 
+	if (!strcmp(cli->command->name, "volume import") && !cli_has(cli, "from")) {
+		json_decref(args);
+		(void)err_set(&info, -EINVAL,
+			      "--from is missing: where does it lie? For example --from s3://BUCKET/PREFIX");
+		(void)client_fail(cli, -EINVAL, &info);
+		return EXIT_USAGE;
+	}
 	if (!cli_has(cli, "store")) {
 		json_decref(args);
 		(void)err_set(&info, -EINVAL,
@@ -416,6 +436,22 @@ const struct cli_command cli_volume_commands[] = {
 			"lungate target create iqn.2026-11.net.example:disks\n"
 			"lungate target map iqn.2026-11.net.example:disks disk0",
 		.request = "volume.create",
+		.run = run_create,
+	},
+	{
+		.name = "volume import",
+		.summary = "make a volume with the contents of one of gotgt's in an object store",
+		.about =
+			"Reads _metadata and chunk_NNNNNNNNNN below a prefix, or below a directory, and writes what is not\n"
+			"zero into a new volume. Stop gotgt first. The old one stays as it is. Ctrl-C deletes what was made;\n"
+			"what a crash leaves is deleted when the import is run again.",
+		.args = create_args,
+		.nargs = ARRAY_SIZE(create_args),
+		.options = import_options,
+		.noptions = ARRAY_SIZE(import_options),
+		.example = "lungate volume import disk0 --from s3://old/prefix --store s3://new/prefix",
+		.next = "lungate target map TARGET disk0",
+		.request = "volume.import",
 		.run = run_create,
 	},
 	{

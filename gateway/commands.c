@@ -37,6 +37,22 @@ static const struct json_key volume_create_keys[] = {
 	{.key = "existing", .kind = JSON_KIND_BOOL, .offset = offsetof(struct volume_create_args, existing)},
 };
 
+struct volume_import_args {
+	json_t *volume;
+	char *from;
+};
+
+static const struct json_key volume_import_keys[] = {
+	{.key = "volume",
+	 .kind = JSON_KIND_OBJECT,
+	 .offset = offsetof(struct volume_import_args, volume),
+	 .required = true},
+	{.key = "from",
+	 .kind = JSON_KIND_STRING,
+	 .offset = offsetof(struct volume_import_args, from),
+	 .required = true},
+};
+
 struct volume_delete_args {
 	char *name;
 	bool keep_data, delete_file;
@@ -283,6 +299,28 @@ run_volume_create(struct admin_call *call)
 	return r;
 }
 
+/* Without `change` for most of the time: it may take hours. */
+static int
+run_volume_import(struct admin_call *call)
+{
+	const struct volume_import_args *args = call->args;
+	struct config_volume conf;
+	char *name;
+	int r = config_volume_parse(call->doc, args->volume, "args.volume", &conf, &call->info);
+
+	if (r)
+		return r;
+	name = strdup(conf.name);
+	r = name ? command_check_running(call) : -ENOMEM;
+	if (!r)
+		r = daemon_volume_import(call->context, &conf, args->from, call, &call->info);
+	if (!r)
+		call->result = inspect_volume(call->context, name);
+	config_volume_fini(&conf);
+	free(name);
+	return r;
+}
+
 static int
 run_volume_delete(struct admin_call *call)
 {
@@ -381,6 +419,7 @@ const struct admin_command daemon_commands[] = {
 	COMMAND_PLAIN("volume.list", run_volume_list),
 	COMMAND("volume.show", run_volume_show, named_keys, named),
 	COMMAND("volume.create", run_volume_create, volume_create_keys, volume_create_args),
+	COMMAND("volume.import", run_volume_import, volume_import_keys, volume_import_args),
 	COMMAND("volume.delete", run_volume_delete, volume_delete_keys, volume_delete_args),
 	COMMAND("volume.resize", run_volume_resize, volume_resize_keys, volume_resize_args),
 	COMMAND_PLAIN("target.list", run_target_list),

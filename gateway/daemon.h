@@ -36,6 +36,7 @@ struct daemon_volume {
 	struct loop *loop;
 	int err;
 	char why[1024];
+	bool importing;              /* its place is taken, and nobody touches it */
 };
 
 struct daemon_target {
@@ -103,6 +104,21 @@ int daemon_volume_create(struct daemon *daemon, struct config_volume *conf, bool
 int daemon_volume_delete(struct daemon *daemon, const char *name, bool keep_data, bool delete_file,
 			 struct admin_call *call, struct errinfo *info);
 int daemon_volume_resize(struct daemon *daemon, const char *name, uint64_t size, bool shrink, struct errinfo *info);
+/** A place in the list for a volume that is being made, `importing` and not online; conf is taken. */
+int daemon_volume_reserve(struct daemon *daemon, struct config_volume *conf, struct daemon_volume **ret,
+			  struct errinfo *info);
+/** What it is to be made of.  A directory that is missing is an error. */
+int daemon_volume_spec(struct daemon *daemon, const struct daemon_volume *volume, struct volume_spec *ret,
+		       struct errinfo *info);
+/** It is made: open it for all, and keep it in the configuration. */
+int daemon_volume_adopt(struct daemon *daemon, struct daemon_volume *volume, struct errinfo *info);
+/** It is not to be: give up the place. */
+void daemon_volume_forget(struct daemon *daemon, struct daemon_volume *volume);
+/** Without `change`: import.c says when it takes it. */
+int daemon_volume_import(struct daemon *daemon, struct config_volume *conf, const char *from, struct admin_call *call,
+			 struct errinfo *info);
+/** Tell of imports that were cut off by a crash. */
+void daemon_import_leftovers(const struct daemon *daemon);
 /** Submit from a thread that may wait, and wait. */
 int daemon_volume_call(struct vol_req *req);
 

@@ -42,7 +42,7 @@ libdaemon_a_SOURCES = \
 	gateway/target_access.c \
 	gateway/targets.c \
 	gateway/textout.c gateway/textout.h \
-	gateway/volumes.c \
+	gateway/volumes.c gateway/import.c \
 	$(NULL)
 if ENABLE_FUSE
 MOUNT_LIBS = libmount.a $(FUSE_LIBS)

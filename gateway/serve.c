@@ -372,6 +372,7 @@ start_volumes(struct serve *serve, struct errinfo *info)
 
 	if (r)
 		return r;
+	daemon_import_leftovers(daemon);
 	r = daemon_open_volumes(daemon);
 	if (r)
 		return err_set(info, r, "cannot open the volumes: %s", err_text(r));

@@ -493,6 +493,66 @@ daemon_volume_create(struct daemon *daemon, struct config_volume *conf, bool exi
 	return 0;
 }
 
+/* -- import
+ * --------------------------------------------------------------------------------------------------- */
+
+int
+daemon_volume_reserve(struct daemon *daemon, struct config_volume *conf, struct daemon_volume **ret,
+		      struct errinfo *info)
+{
+	struct daemon_volume *volume;
+	int r;
+
+	if (daemon_volume_find(daemon, conf->name))
+		return err_set(info, -EEXIST, "there is a volume \"%s\" already", conf->name);
+	volume = calloc(1, sizeof(*volume));
+	if (!volume)
+		return -ENOMEM;
+	volume->conf = *conf;
+	memset(conf, 0, sizeof(*conf));
+	volume->loop = least_loaded(daemon);
+	volume->importing = true;
+	volume->err = -EBUSY;
+	(void)snprintf(volume->why, sizeof(volume->why), "it is being imported");
+	r = append_volume(daemon, volume);
+	if (r)
+		daemon_volume_free(volume);
+	else
+		*ret = volume;
+	return r;
+}
+
+int
+daemon_volume_spec(struct daemon *daemon, const struct daemon_volume *volume, struct volume_spec *ret,
+		   struct errinfo *info)
+{
+	int r = check_directory(&volume->conf, info);
+
+	return r ? r : spec_of(daemon, volume, ret);
+}
+
+int
+daemon_volume_adopt(struct daemon *daemon, struct daemon_volume *volume, struct errinfo *info)
+{
+	int r = open_volume(daemon, volume, info);
+
+	if (r)
+		return r;
+	volume->importing = false;
+	volume->conf.size = atomic_load(&volume->vol->size);
+	volume->conf.block_size = volume->vol->block_size;
+	r = config_add_volume(daemon->config_path, &volume->conf, info);
+	if (r && !close_volume(daemon, volume, CLOSE_TRIES))
+		volume->importing = true;
+	return r;
+}
+
+void
+daemon_volume_forget(struct daemon *daemon, struct daemon_volume *volume)
+{
+	forget_volume(daemon, volume);
+}
+
 /* -- delete
  * --------------------------------------------------------------------------------------------------- */
 
@@ -529,6 +589,8 @@ daemon_volume_delete(struct daemon *daemon, const char *name, bool keep_data, bo
 	if (!volume)
 		return err_set(info, -ENOENT, "there is no volume \"%s\"; 'lungate volume list' shows them",
 			       name);
+	if (volume->importing)
+		return err_set(info, -EBUSY, "volume \"%s\" is being imported; Ctrl-C there ends that", name);
 	if (daemon_volume_mapped(daemon, name, &target, &lun))
 		return err_set(info, -EBUSY,
 			       "volume \"%s\" is LUN %u of %s; first: lungate target unmap %s %u", name, lun,

@@ -5,6 +5,8 @@ libstores_a_SOURCES = \
 	stores/object/object.c stores/object/object.h stores/object/store.h \
 	stores/object/probe.c \
 	stores/object/describe.c \
+	stores/object/gotgt.c \
+	stores/import.c \
 	stores/object/measure.c \
 	stores/object/dir.c \
 	stores/object/mem.c \

@@ -207,6 +207,8 @@ store_check(const char *store, struct loop *loop, bool quick, struct store_repor
 {
 	struct object_store *object = NULL;
 	struct object_probe probe;
+	struct errinfo none;
+	struct gotgt gotgt;
 	int rc = object_store_open(store, NULL, false, &object, info);
 
 	memset(ret, 0, sizeof(*ret));
@@ -222,6 +224,8 @@ store_check(const char *store, struct loop *loop, bool quick, struct store_repor
 		ret->fenced = probe.fence == OBJECT_FENCED;
 		ret->races = probe.races;
 		ret->put_ns = probe.put_ns;
+		if (!gotgt_look(object, loop, &gotgt, &none))
+			gotgt_words(&gotgt, ret->foreign, sizeof(ret->foreign));
 		ret->get_ns = probe.get_ns;
 	}
 	object_store_free(object);

@@ -31,6 +31,7 @@ struct volume_spec {
 	uint64_t journal_size;         /* bytes; 0 = 1 GiB; at least 256 MiB */
 	uint64_t commit_window;        /* dirty bytes that start a map commit; 0 = a quarter of the journal */
 	unsigned commit_interval_s;    /* 0 = 1800 */
+	bool beside_foreign;           /* create although somebody else's volume lies there */
 	bool accept_loss;              /* open although the journal is missing or damaged */
 	uint8_t gateway_id[GATEWAY_ID_LEN];
 	/** identity of raw, ram, null: from the configuration; all zero = make one (create fills them in). */
@@ -60,6 +61,7 @@ struct store_report {
 	char verdict[256];
 	unsigned races;
 	uint64_t put_ns, get_ns;       /* one small request */
+	char foreign[128];             /* what of somebody else's lies there and can be imported; "" = nothing */
 	uint64_t put_bytes_per_s, get_bytes_per_s; /* 0 = not measured */
 };
 /** Try an object store: access, fencing, and (unless quick) speed.  Blocks: not on a loop. */
@@ -70,6 +72,22 @@ void stores_reload(void);
 /** What all object stores together may have in flight (0 = 256 requests) and send and receive (bytes a second; 0 = no cap).
  *  Any thread. */
 void stores_limit(unsigned in_flight, uint64_t up, uint64_t down);
+
+/* ---- foreign volumes in object stores, read into volumes of ours: gotgt's layout.  Blocking: not on a loop. ---- */
+
+struct import;
+
+/** store: as for object_store_open().  -ENOENT when nothing known lies there. */
+int import_open(const char *store, struct loop *loop, struct import **ret, struct errinfo *info);
+void import_close(struct import *import);
+uint64_t import_size(const struct import *import);
+/** "a volume of gotgt, 1.0 GiB in chunks of 4.0 MiB" */
+const char *import_words(const struct import *import);
+
+/** Write all of it that is not zero into vol, which is as large and reads as zeroes yet, and flush.
+ *  go_on (any of several threads, one at a time): bytes looked at; false = stop with -ECANCELED. */
+int import_run(struct import *import, struct volume *vol, bool (*go_on)(void *arg, uint64_t done, uint64_t total),
+	       void *arg, struct errinfo *info);
 
 /** Serial and NAA derived from a uuid: the same for the life of a volume. */
 void volume_identity(struct volume *vol);

@@ -131,6 +131,21 @@ named(const struct volume_spec *spec, int r, struct errinfo *info)
 	return r;
 }
 
+/* Ours would lie beside it without harm, but whoever names this place may want what is there. */
+static int
+check_foreign(struct object_store *store, struct loop *loop, struct errinfo *info)
+{
+	struct errinfo none;
+	struct gotgt gotgt;
+	char words[128];
+
+	if (gotgt_look(store, loop, &gotgt, &none))
+		return 0;
+	gotgt_words(&gotgt, words, sizeof(words));
+	return err_set(info, -ENOTEMPTY,
+		       "%s lies there: bring it in with 'lungate volume import', or take another prefix", words);
+}
+
 int
 chunked_create_with(struct volume_spec *spec, const struct chunked_params *params, struct loop *loop,
 		    struct arena *arena, struct errinfo *info)
@@ -149,7 +164,9 @@ chunked_create_with(struct volume_spec *spec, const struct chunked_params *param
 	if (!memcmp(spec->uuid, none, UUID_LEN))
 		uuid_make(spec->uuid);
 	struct bucket bucket = {store, loop, spec->name};
-	r = identity(spec, &bv);
+	r = spec->beside_foreign ? 0 : check_foreign(store, loop, info);
+	if (r == 0)
+		r = identity(spec, &bv);
 	if (r == 0)
 		r = create_objects(&bucket, &bv, info);
 	if (own)

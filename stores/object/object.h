@@ -183,6 +183,33 @@ int object_store_probe(struct object_store *store, struct loop *loop, unsigned r
 int object_store_measure(struct object_store *store, struct loop *loop, uint64_t *ret_put, uint64_t *ret_get,
 			 struct errinfo *info);
 
+/* ---- gotgt's layout of a device in an object store; read, never written.  Blocking: not on a loop.
+ *
+ *   _metadata           {"deviceSize": BYTES, "chunkSize": BYTES}
+ *   chunk_NNNNNNNNNN    decimal index; raw bytes from index * chunkSize on; missing or cut short = zeroes
+ */
+
+#define GOTGT_CHUNK_MAX (64u << 20)
+
+struct gotgt {
+	uint64_t size;
+	uint64_t chunk_size;     /* 1 to GOTGT_CHUNK_MAX, of any other form */
+};
+
+/** 0; -ENOENT: there is no such device; else why it cannot be told, with words. */
+int gotgt_look(struct object_store *store, struct loop *loop, struct gotgt *ret, struct errinfo *info);
+
+/** The indices of the chunks that are there, in order; malloc'd. */
+int gotgt_chunks(struct object_store *store, struct loop *loop, const struct gotgt *gotgt, uint64_t **ret, size_t *ret_n,
+		 struct errinfo *info);
+
+/** One chunk whole, zeroes where the object ends early; buf has room for chunk_size. */
+int gotgt_read(struct object_store *store, struct loop *loop, const struct gotgt *gotgt, uint64_t index, uint8_t *buf,
+	       struct errinfo *info);
+
+/** "a volume of gotgt, 1.0 GiB in chunks of 4.0 MiB" */
+void gotgt_words(const struct gotgt *gotgt, char *out, size_t room);
+
 /** For threads that may block (create, check, tests): submit on `loop` and wait.  Not on a loop. */
 int object_call(struct loop *loop, struct object_req *req);
 

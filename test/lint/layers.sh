@@ -11,6 +11,7 @@ stores/          common/ stores/stores.h
 stores/raw/      common/ stores/stores.h stores/raw/
 stores/object/   common/ stores/object/
 stores/chunked/  common/ stores/stores.h stores/object/object.h stores/chunked/
+stores/import.c  common/ stores/stores.h stores/object/object.h
 stores/stores.c  common/ stores/stores.h stores/raw/ stores/object/object.h stores/chunked/chunked.h
 fuse/            common/ fuse/
 gateway/scsi/    common/ gateway/scsi/

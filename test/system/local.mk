@@ -6,7 +6,7 @@ DAEMON_SYSTEM_TESTS = test/system/serve.sh test/system/config.sh test/system/cha
 TESTS += $(DAEMON_SYSTEM_TESTS)
 EXTRA_DIST += $(DAEMON_SYSTEM_TESTS)
 
-IMAGE_SYSTEM_TESTS = test/system/image.sh test/system/enospc.sh
+IMAGE_SYSTEM_TESTS = test/system/import.sh test/system/image.sh test/system/enospc.sh
 TESTS += $(IMAGE_SYSTEM_TESTS)
 EXTRA_DIST += $(IMAGE_SYSTEM_TESTS)
 EXTRA_DIST += test/system/first-run.sh
