@@ -34,7 +34,7 @@ struct chunked_params {
 	struct object_store *store;    /* already open, the caller's; then spec->store is for people alone */
 	uint64_t journal_bytes;        /* instead of spec->journal_size; may be below its minimum */
 	uint32_t journal_segment_bytes; /* default JOURNAL_SEGMENT_BYTES */
-	unsigned destages;             /* chunks in flight at once; default 8, fewer when the arena is small */
+	unsigned destages;             /* chunks in flight at once; default 16, fewer when the arena is small */
 	unsigned leaf_cache;           /* leaves kept in memory; default 64 */
 	unsigned crc_tables;           /* CRC tables kept in memory; default 4096 */
 	unsigned delete_horizon_ms;    /* replaced objects live this long; default 60,000 */

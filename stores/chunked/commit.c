@@ -100,6 +100,7 @@ commit_freeze(struct engine *eng)
 	for (struct dchunk *dc = eng->active->first; dc; dc = dc->next)
 		c->order[n++] = dc;
 	qsort(c->order, n, sizeof(struct dchunk *), compare_index);
+	early_freeze(eng);
 	eng->frozen = eng->active;
 	eng->active = fresh;
 	c->norder = n;
@@ -293,7 +294,16 @@ stage_at_once(struct engine *eng, struct dchunk *dc)
 {
 	struct bucket_entry old;
 
-	if (dc->pages || map_entry(eng, dc->index, &old) < 0)
+	if (map_entry(eng, dc->index, &old) < 0)
+		return false;
+	if (bucket_entry_present(dc->early_entry)) {
+		dc->old = old;
+		dc->entry = dc->early_entry;
+		dc->early_entry = (struct bucket_entry){0};
+		dc->staged = true;
+		return true;
+	}
+	if (dc->pages)
 		return false;
 	if (!dc->wiped && bucket_entry_present(old))
 		return false;
@@ -309,8 +319,12 @@ step_staging(struct engine *eng)
 	struct commit *c = &eng->commit;
 	unsigned looked = 0;
 
-	while (c->next < c->norder && c->inflight < eng->destages_max && !c->retry.due_ms) {
+	while (c->next < c->norder && c->inflight + eng->early_flight < eng->destages_max &&
+	       !c->retry.due_ms) {
 		struct dchunk *dc = c->order[c->next];
+
+		if (dc->early)
+			break; /* its end comes back here */
 
 		if (++looked > STAGE_BATCH) {
 			if (!c->posted) {

@@ -124,6 +124,8 @@ describe_dirty(const struct engine *eng, json_t *object)
 	set_int(object, "dirty_resident_bytes", resident * PAGE_SIZE_BYTES);
 	set_int(object, "dirty_table_bytes", meta);
 	set_int(object, "cached_bytes", eng->cache.pages * PAGE_SIZE_BYTES);
+	set_int(object, "early_bases", counter_read(&eng->early_bases));
+	set_int(object, "early_bases_dropped", counter_read(&eng->early_dropped));
 	set_int(object, "chunks_read_ahead", counter_read(&eng->read_ahead));
 }
 

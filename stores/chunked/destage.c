@@ -21,6 +21,9 @@
  * A page of the old base (or of the journal) that stays wrong is carried forward with a CRC that it does not
  * match: readers of this page go on getting LG_ECORRUPT, and the rest of the volume can be committed.
  *
+ * An early one (early.c) takes a chunk of the active set of which every page is in memory.  It looks at the chunk once, in
+ * PLAN, and goes on with the pages that it found there; it does not repeat what failed, and may lose its chunk on the way.
+ *
  * Thread: the volume's loop.
  */
 #include "stores/chunked/engine.h"
@@ -46,7 +49,9 @@ struct readback {
 
 struct destage {
 	struct engine *eng;
-	struct dchunk *dc;
+	struct dchunk *dc; /* NULL: an early one whose chunk is gone */
+	uint32_t index, version;
+	bool early;
 	struct destage *next; /* hungry */
 	struct destage *all_prev, *all_next;
 	struct bucket_entry old;
@@ -123,11 +128,43 @@ destage_free(struct destage *d)
 }
 
 static void
+destage_leave(struct destage *d)
+{
+	loop_timer_stop(&d->timer);
+	let_go(d);
+	if (d->all_prev)
+		d->all_prev->all_next = d->all_next;
+	else
+		d->eng->destages = d->all_next;
+	if (d->all_next)
+		d->all_next->all_prev = d->all_prev;
+	destage_free(d);
+}
+
+static void
+early_finish(struct destage *d, int status)
+{
+	struct engine *eng = d->eng;
+	struct dchunk *dc = d->dc;
+	struct bucket_entry entry = d->entry;
+	uint32_t index = d->index, version = d->version;
+
+	destage_leave(d);
+	early_ended(eng, dc, index, version, entry, status);
+	destage_retry_memory(eng);
+	engine_release(eng);
+}
+
+static void
 destage_end(struct destage *d, int status)
 {
 	struct engine *eng = d->eng;
 	struct dchunk *dc = d->dc;
 
+	if (d->early) {
+		early_finish(d, status);
+		return;
+	}
 	if (status == 0 && d->nbad)
 		log_error("volume %s: %u pages of chunk %llu cannot be had any more and stay unreadable",
 			  eng->vol.name, d->nbad, (unsigned long long)dc->index);
@@ -136,16 +173,9 @@ destage_end(struct destage *d, int status)
 		dc->old = d->old;
 		dc->staged = true;
 	}
-	loop_timer_stop(&d->timer);
-	let_go(d);
-	if (d->all_prev)
-		d->all_prev->all_next = d->all_next;
-	else
-		eng->destages = d->all_next;
-	if (d->all_next)
-		d->all_next->all_prev = d->all_prev;
-	destage_free(d);
+	destage_leave(d);
 	commit_staged(eng, dc, status);
+	early_pump(eng);
 	destage_retry_memory(eng);
 	engine_release(eng);
 }
@@ -171,7 +201,7 @@ timer_fired(struct loop_timer *timer)
 static void
 again_later(struct destage *d, int err, const char *what, void (*step)(struct destage *d))
 {
-	if (engine_stopped(d->eng)) {
+	if (engine_stopped(d->eng) || d->early) {
 		destage_end(d, err);
 		return;
 	}
@@ -223,12 +253,24 @@ destage_leaf(struct destage *d)
 	struct engine *eng = d->eng;
 	struct dchunk *dc = d->dc;
 
-	if (map_entry(eng, dc->index, &d->old) < 0) {
+	if (map_entry(eng, d->index, &d->old) < 0) {
 		d->leaf.fn = leaf_loaded;
-		map_load(eng, (uint32_t)(dc->index >> BUCKET_LEAF_SHIFT), &d->leaf);
+		map_load(eng, d->index >> BUCKET_LEAF_SHIFT, &d->leaf);
 		return;
 	}
-	if (!dc->pages && !dc->zeroes && !dc->wiped) {
+	if (d->early) {
+		/* the commit will want the leaf, so it may as well come now */
+		if (dc && dc->resident == eng->chunk_pages && !engine_stopped(eng))
+			destage_plan(d);
+		else
+			destage_end(d, -ECANCELED);
+		return;
+	}
+	if (bucket_entry_present(dc->early_entry)) {
+		d->entry = dc->early_entry;
+		dc->early_entry = (struct bucket_entry){0};
+		destage_end(d, 0);
+	} else if (!dc->pages && !dc->zeroes && !dc->wiped) {
 		d->entry = d->old; /* nothing is said of it after all */
 		destage_end(d, 0);
 	} else if (!dc->pages && (dc->wiped || !bucket_entry_present(d->old))) {
@@ -239,14 +281,20 @@ destage_leaf(struct destage *d)
 	}
 }
 
-int
-destage_start(struct engine *eng, struct dchunk *dc)
+static int
+destage_begin(struct engine *eng, struct dchunk *dc, bool early)
 {
 	struct destage *d = destage_new(eng);
 
 	if (!d)
 		return -ENOMEM;
 	d->dc = dc;
+	d->index = (uint32_t)dc->index;
+	d->early = early;
+	if (early) {
+		eng->early_flight++;
+		dc->early = d;
+	}
 	loop_timer_init(&d->timer, eng->vol.loop, timer_fired);
 	d->all_next = eng->destages;
 	if (d->all_next)
@@ -255,6 +303,24 @@ destage_start(struct engine *eng, struct dchunk *dc)
 	engine_hold(eng);
 	destage_leaf(d);
 	return 0;
+}
+
+int
+destage_start(struct engine *eng, struct dchunk *dc)
+{
+	return destage_begin(eng, dc, false);
+}
+
+int
+destage_early(struct engine *eng, struct dchunk *dc)
+{
+	return destage_begin(eng, dc, true);
+}
+
+void
+destage_orphan(struct destage *d)
+{
+	d->dc = NULL;
 }
 
 /* ---- PLAN ----------------------------------------------------------------------------- */
@@ -343,6 +409,7 @@ destage_plan(struct destage *d)
 	struct engine *eng = d->eng;
 	unsigned need = 0;
 
+	d->version = d->dc->version;
 	for (unsigned p = 0; p < eng->chunk_pages; p++) {
 		plan_page(d, p);
 		need += d->source[p] != FROM_MEMORY;
@@ -353,7 +420,7 @@ destage_plan(struct destage *d)
 		return;
 	}
 	let_go(d);
-	if (eng->destages_fed == 0) {
+	if (eng->destages_fed == 0 || d->early) {
 		again_later(d, -ENOMEM, "no memory for a chunk", destage_plan);
 		return;
 	}
@@ -640,7 +707,7 @@ put_done(struct object_req *req)
 		return;
 	}
 	engine_recovered(eng);
-	crctab_add(eng, d->dc->index, d->entry, d->length, d->data_crc, d->crcs);
+	crctab_add(eng, d->index, d->entry, d->length, d->data_crc, d->crcs);
 	destage_end(d, 0);
 }
 
@@ -654,8 +721,8 @@ put_send(struct destage *d)
 		destage_end(d, stop_reason(eng));
 		return;
 	}
-	int r = bucket_key_base(eng->prefix, (uint32_t)d->dc->index, d->entry.generation,
-				bucket_entry_seq(d->entry), d->key, sizeof(d->key));
+	int r = bucket_key_base(eng->prefix, d->index, d->entry.generation, bucket_entry_seq(d->entry),
+				d->key, sizeof(d->key));
 	assert(r > 0);
 	if (fp < 0) {
 		again_later(d, fp, "a base cannot be written", put_send);
@@ -712,7 +779,7 @@ destage_put(struct destage *d)
 	d->length = end * PAGE_SIZE_BYTES;
 	d->data_crc = crc;
 	d->entry = bucket_entry_base((uint32_t)eng->generation, ++eng->object_seq);
-	struct bucket_base base = {.index = d->dc->index,
+	struct bucket_base base = {.index = d->index,
 				   .generation = eng->generation,
 				   .seq = eng->object_seq,
 				   .chunk_size = eng->vol.chunk_size,

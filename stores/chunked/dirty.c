@@ -135,6 +135,7 @@ dirty_remove(struct engine *eng, struct dirty_set *set, struct dchunk *dc)
 	if (set->shed == dc)
 		set->shed = dc->next;
 	set->delta -= dc->delta;
+	early_forget(eng, dc);
 	groups_free(eng, set, dc);
 	set->meta_bytes -= sizeof(*dc);
 	set->nchunks--;
@@ -422,6 +423,7 @@ dirty_put(struct engine *eng, uint64_t vpage, struct page *page, journal_pos_t p
 
 	assert(dc && dc->groups && dc->groups[p >> GROUP_SHIFT]);
 	struct dgroup *group = dc->groups[p >> GROUP_SHIFT];
+	early_drop(eng, dc);
 	slot_clear(set, dc, group, i);
 	group->slot[i] = (struct dslot){.page = page ? page_ref(page) : NULL, .pos = pos, .crc = crc};
 	group->present |= UINT64_C(1) << i;
@@ -433,6 +435,8 @@ dirty_put(struct engine *eng, uint64_t vpage, struct page *page, journal_pos_t p
 	cache_drop(&eng->cache, vpage);
 	if (dc->pages++ == 0)
 		dirty_recount(eng, index);
+	if (dc->resident == eng->chunk_pages)
+		early_want(eng, dc);
 }
 
 /** Does the layer under the active set read as zeroes here? */
@@ -506,6 +510,7 @@ dirty_zero(struct engine *eng, uint64_t first, uint64_t n, bool base_absent)
 	cache_drop_range(&eng->cache, first, n);
 	if (!dc)
 		return;
+	early_drop(eng, dc);
 	if (covers_chunk(eng, first, n)) {
 		groups_free(eng, eng->active, dc);
 		dc->wiped = true;

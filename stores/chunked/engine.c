@@ -307,6 +307,7 @@ engine_start(struct engine *eng)
 	gate_init(eng);
 	commit_init(eng);
 	dead_init(eng);
+	early_init(eng);
 	loop_timer_init(&eng->pay_timer, eng->vol.loop, pay_again);
 	eng->pay_ms = PAY_FIRST_MS;
 	eng->starved_tail = &eng->starved;

@@ -59,6 +59,12 @@ struct dchunk {
 	bool wiped;                      /* whatever no slot names is zeroes: the layers below do not count */
 	bool base_known, base_present;   /* what the map says of the chunk, as far as anybody looked */
 	bool staged;                     /* frozen: `entry` is what the next map says, `old` what this one does */
+	bool hot;                        /* changed after it had been full: no early base for it any more */
+	uint32_t version;                /* goes up with each change */
+	struct destage *early;           /* on its way before a commit asked for it */
+	struct bucket_entry early_entry; /* the base that holds what is said here, before a commit asked for it */
+	struct dchunk *early_prev, *early_next; /* full, waiting for its turn */
+	bool early_queued;
 	struct bucket_entry entry, old;
 };
 
@@ -497,6 +503,24 @@ const char *commit_state_name(enum commit_state state);
 struct destage;
 /** Begin to stage dc; -ENOMEM when not even that is possible now. */
 int destage_start(struct engine *eng, struct dchunk *dc) MUST_CHECK;
+/* early.c: full chunks of the active set */
+void early_init(struct engine *eng);
+/** Every page of it is in memory: PUT it when its turn comes. */
+void early_want(struct engine *eng, struct dchunk *dc);
+/** It is about to change: what was PUT of it does not count. */
+void early_drop(struct engine *eng, struct dchunk *dc);
+/** Its memory goes away. */
+void early_forget(struct engine *eng, struct dchunk *dc);
+/** The active set is frozen: what waits is the commit's business. */
+void early_freeze(struct engine *eng);
+void early_pump(struct engine *eng);
+/** destage.c: the end of an early one. */
+void early_ended(struct engine *eng, struct dchunk *dc, uint32_t index, uint32_t version, struct bucket_entry entry,
+		 int status);
+/** Begin an early one; dc->early. */
+int destage_early(struct engine *eng, struct dchunk *dc) MUST_CHECK;
+/** It goes on without dc. */
+void destage_orphan(struct destage *d);
 /** Others gave memory back. */
 void destage_retry_memory(struct engine *eng);
 /** The volume stopped: who waits for a timer or for memory ends. */
@@ -593,6 +617,11 @@ struct engine {
 
 	struct vol_req *flush_head, *flush_tail;
 
+	struct dchunk *early_first, *early_last; /* full chunks of the active set */
+	unsigned early_flight;
+	struct loop_msg early_msg;
+	bool early_posted;
+
 	unsigned destages_max;
 	struct destage *destages;
 	unsigned destages_fed;           /* in flight with all the memory that they need */
@@ -630,7 +659,7 @@ struct engine {
 
 	counter_t puts[TRAFFIC_KINDS], gets[TRAFFIC_KINDS], put_bytes[TRAFFIC_KINDS], got_bytes[TRAFFIC_KINDS];
 	counter_t crc_errors, put_errors, get_errors, commits, carried_bad;
-	counter_t journal_bytes, journal_reads, rmw, read_ahead;
+	counter_t journal_bytes, journal_reads, rmw, read_ahead, early_bases, early_dropped;
 	uint64_t replayed;
 	uint64_t last_commit_ms;         /* loop time */
 	bool reclaiming;                 /* the reclaimer is registered */

@@ -18,6 +18,7 @@ libstores_a_SOURCES += \
 	stores/chunked/describe.c \
 	stores/chunked/destage.c \
 	stores/chunked/dirty.c \
+	stores/chunked/early.c \
 	stores/chunked/engine.c stores/chunked/engine.h \
 	stores/chunked/fetch.c \
 	stores/chunked/gate.c \

@@ -62,7 +62,7 @@ fill_params(struct engine *eng, const struct chunked_params *given)
 
 	if (given)
 		*p = *given;
-	p->destages = (unsigned)or_default(p->destages, 8);
+	p->destages = (unsigned)or_default(p->destages, 16);
 	p->leaf_cache = (unsigned)or_default(p->leaf_cache, 64);
 	p->crc_tables = (unsigned)or_default(p->crc_tables, 4096);
 	p->delete_horizon_ms = (unsigned)or_default(p->delete_horizon_ms, 60000);

@@ -420,6 +420,32 @@ START_TEST(test_model)
 }
 END_TEST
 
+/* Whole chunks, most of them: they are PUT before their commit, and change again. */
+START_TEST(test_model_chunks)
+{
+	struct volmodel_load load = {.nops = 120, .depth = 6, .max_io = 3 * MIB, .max_unmap = 2 * MIB};
+
+	rig.spec.size = 24 * MIB;
+	rig.params.journal_bytes = 32 * MIB;
+	struct volmodel *m = volmodel_new(rig.spec.size, 512, model_seed(815));
+	create_and_open();
+	for (unsigned round = 0; round < 4; round++) {
+		ck_model(m, volmodel_run(m, rig.vol, &load));
+		ck_model(m, volmodel_verify(m, rig.vol));
+		if (round & 1) {
+			ck_ok(enginerig_close(&rig));
+		} else {
+			ck_assert_int_gt(enginerig_stat(&rig, "early_bases"), 0);
+			ck_model(m, volmodel_flush(m, rig.vol));
+			enginerig_abandon(&rig);
+		}
+		ck_ok(enginerig_open(&rig));
+		ck_model(m, volmodel_verify(m, rig.vol));
+	}
+	volmodel_free(m);
+}
+END_TEST
+
 /* An arena so small that pages are evicted, shed into the journal and read back all the time. */
 START_TEST(test_model_tiny)
 {
@@ -492,6 +518,7 @@ main(void)
 		{"model", test_model, 4, false},
 		{"model, dir", test_model, 1, true},
 		{"model, tiny arena", test_model_tiny, 1, false},
+		{"model, chunks", test_model_chunks, 1, false},
 		{"model, durability store", test_model_store, 1, false},
 	};
 

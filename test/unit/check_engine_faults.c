@@ -602,6 +602,73 @@ START_TEST(test_read_ahead)
 }
 END_TEST
 
+/* A full chunk is PUT before its commit; what is changed meanwhile, or later, is what the commit keeps. */
+START_TEST(test_early)
+{
+	uint8_t *buf = malloc(4 * MIB), page[4096];
+
+	rig.params.delete_horizon_ms = 1;
+	create_and_open();
+	fill(buf, 4 * MIB, 5);
+	fill(page, sizeof(page), 6);
+	/* 3: as it was; 4: changed while it is on its way; 5: afterwards; 6: wiped */
+	fault(FAULT_HOLD, OBJECT_PUT, "v/c/04", 0, 0);
+	for (unsigned i = 0; i < 4; i++)
+		ck_ok(io(VOL_WRITE, (3 + i) * MIB, MIB, buf + i * MIB));
+	ck_assert(enginerig_wait(&rig, "early_bases", 3));
+	ck_assert_uint_eq(faultstore_hits(rig.store), 1);
+	ck_assert_int_eq(enginerig_stat(&rig, "commits"), 0);
+	ck_ok(io(VOL_WRITE, 4 * MIB + 40960, sizeof(page), page));
+	memcpy(buf + MIB + 40960, page, sizeof(page));
+	if (_i == 1) {
+		/* the commit waits for what is on its way */
+		enginerig_commit_begin(&rig);
+		ck_assert(enginerig_wait(&rig, "dirty_chunks", 4));
+	}
+	fault(FAULT_NONE, OBJECT_PUT, "", 0, 0);
+	ck_ok(io(VOL_WRITE, 5 * MIB + 8192, sizeof(page), page));
+	memcpy(buf + 2 * MIB + 8192, page, sizeof(page));
+	ck_ok(volmodel_call(
+		&(struct vol_req){.vol = rig.vol, .op = VOL_UNMAP, .offset = 6 * MIB, .length = MIB}));
+	memset(buf + 3 * MIB, 0, MIB);
+	expect(3 * MIB, buf, 4 * MIB);
+	if (_i == 2) {
+		enginerig_abandon(&rig);
+		ck_ok(enginerig_open(&rig));
+	}
+	ck_ok(enginerig_commit(&rig));
+	expect(3 * MIB, buf, 4 * MIB);
+	if (_i == 0) {
+		ck_assert_int_eq(enginerig_stat(&rig, "early_bases_dropped"), 3);
+		ck_assert(enginerig_wait(&rig, "dead_deleted", 3));
+		ck_assert_uint_eq(enginerig_count(&rig, "v/c/"), 3);
+	}
+	ck_ok(enginerig_close(&rig));
+	ck_ok(enginerig_open(&rig));
+	expect(3 * MIB, buf, 4 * MIB);
+	free(buf);
+}
+END_TEST
+
+/* What fails early is the commit's business: nothing is degraded by it, and nothing is lost. */
+START_TEST(test_early_fails)
+{
+	uint8_t *buf = malloc(2 * MIB);
+
+	create_and_open();
+	fill(buf, 2 * MIB, 7);
+	fault(FAULT_ERROR, OBJECT_PUT, "v/c/", -EIO, 2);
+	for (unsigned i = 0; i < 2; i++)
+		ck_ok(io(VOL_WRITE, (3 + i) * MIB, MIB, buf + i * MIB));
+	ck_assert(enginerig_wait(&rig, "early_bases_dropped", 2));
+	ck_assert_int_eq(enginerig_stat(&rig, "degraded"), 0);
+	ck_ok(enginerig_close(&rig));
+	ck_ok(enginerig_open(&rig));
+	expect(3 * MIB, buf, 2 * MIB);
+	free(buf);
+}
+END_TEST
+
 START_TEST(test_failpoints)
 {
 	static const char *const points[] = {"destage.put=err:EIO*3", "commit.leaf=err:EIO*3",
@@ -645,6 +712,8 @@ main(void)
 		{"idle", test_idle, 1, false},
 		{"sequential", test_sequential_fetches, 1, false},
 		{"read ahead", test_read_ahead, 1, false},
+		{"early", test_early, 3, false},
+		{"early fails", test_early_fails, 1, false},
 		{"failpoints", test_failpoints, 4, false},
 	};
 
