@@ -6,6 +6,7 @@
 FUZZ_TARGETS = \
 	test/fuzz/fuzz_bucket \
 	test/fuzz/fuzz_cdb \
+	test/fuzz/fuzz_creds \
 	test/fuzz/fuzz_chap \
 	test/fuzz/fuzz_journal \
 	test/fuzz/fuzz_login \
@@ -36,6 +37,11 @@ test_fuzz_fuzz_journal_SOURCES = test/fuzz/fuzz_journal.c $(FUZZ_MAIN) test/lib/
 test_fuzz_fuzz_journal_CFLAGS = $(FUZZ_CFLAGS_ALL)
 test_fuzz_fuzz_journal_LDFLAGS = $(FUZZ_LDFLAGS_ALL)
 test_fuzz_fuzz_journal_LDADD = libtestsim.a $(STORES_LIBS)
+
+test_fuzz_fuzz_creds_SOURCES = test/fuzz/fuzz_creds.c $(FUZZ_MAIN)
+test_fuzz_fuzz_creds_CFLAGS = $(FUZZ_CFLAGS_ALL)
+test_fuzz_fuzz_creds_LDFLAGS = $(FUZZ_LDFLAGS_ALL)
+test_fuzz_fuzz_creds_LDADD = $(STORES_LIBS)
 
 test_fuzz_fuzz_cdb_SOURCES = test/fuzz/fuzz_cdb.c $(FUZZ_MAIN) test/lib/scsirig.c test/lib/scsirig.h
 test_fuzz_fuzz_cdb_CFLAGS = $(FUZZ_CFLAGS_ALL)

@@ -161,9 +161,8 @@ s3_file_text(const char *path, char **ret, struct errinfo *info)
 	return slurp(path, false, ret, info);
 }
 
-/* 1 = the section has keys, 0 = it has none, negative = they cannot be used */
-static int
-key_from_ini(const char *text, const char *section, struct s3_key *key, struct errinfo *info)
+int
+s3_key_from_ini(const char *text, const char *section, struct s3_key *key, struct errinfo *info)
 {
 	bool access = s3_ini_get(text, section, "aws_access_key_id", key->access, sizeof(key->access));
 	bool secret = s3_ini_get(text, section, "aws_secret_access_key", key->secret, sizeof(key->secret));
@@ -177,9 +176,8 @@ key_from_ini(const char *text, const char *section, struct s3_key *key, struct e
 	return 1;
 }
 
-/* "ACCESS:SECRET" in one line */
-static bool
-key_from_line(const char *text, struct s3_key *key)
+bool
+s3_key_from_line(const char *text, struct s3_key *key)
 {
 	size_t n = strcspn(text, "\r\n"), a = strcspn(text, ":");
 
@@ -199,8 +197,8 @@ from_file(struct s3_creds *creds, struct s3_key **ret, struct errinfo *info)
 	int rc = key ? slurp(creds->file, true, &text, info) : -ENOMEM;
 
 	if (!rc) {
-		rc = key_from_ini(text, profile, key, info);
-		if (!rc && !creds->profile && key_from_line(text, key))
+		rc = s3_key_from_ini(text, profile, key, info);
+		if (!rc && !creds->profile && s3_key_from_line(text, key))
 			rc = 1;
 		if (!rc)
 			rc = err_set(info, LG_ECONFIG, "no keys in section [%s]", profile);
@@ -265,7 +263,7 @@ from_shared(struct s3_creds *creds, struct s3_key **ret, struct errinfo *info)
 				 sizeof(path)) ||
 		    slurp(path, false, &text, NULL))
 			continue;
-		rc = key_from_ini(text, profile, key, info);
+		rc = s3_key_from_ini(text, profile, key, info);
 		if (rc < 0)
 			err_prefix(info, "%s: ", path);
 		s3_text_free(text);

@@ -29,6 +29,13 @@ int s3_remote_web_identity(const struct s3_outside *outside, struct s3_key **ret
 int s3_remote_container(const struct s3_outside *outside, struct s3_key **ret, struct errinfo *info);
 int s3_remote_instance(const struct s3_outside *outside, struct s3_key **ret, struct errinfo *info);
 
+/** 1 = the section has keys, 0 = it has none, negative = they cannot be used. */
+int s3_key_from_ini(const char *text, const char *section, struct s3_key *key, struct errinfo *info);
+/** "ACCESS:SECRET" in one line. */
+bool s3_key_from_line(const char *text, struct s3_key *key);
+/** {"AccessKeyId": ..., "SecretAccessKey": ..., "Token": ..., "Expiration": ...}: 1, or negative. */
+int s3_key_from_json(const char *text, size_t n, const char *source, struct s3_key **ret, struct errinfo *info);
+
 /** "2026-11-22T10:00:00Z"; 0 when it is not a time. */
 time_t s3_time_parse(const char *text);
 

@@ -103,11 +103,17 @@ s3_time_parse(const char *text)
 	return t > 0 ? t : 0;
 }
 
-/* {"AccessKeyId": ..., "SecretAccessKey": ..., "Token": ..., "Expiration": ...} */
-static int
-key_from_json(const struct answer *a, const char *source, struct s3_key **ret, struct errinfo *info)
+static void
+wipe(const char *text)
 {
-	json_t *json = a->status == 200 && a->text ? json_loadb(a->text, a->n, 0, NULL) : NULL;
+	if (text)
+		explicit_bzero((char *)(uintptr_t)text, strlen(text));
+}
+
+int
+s3_key_from_json(const char *text, size_t n, const char *source, struct s3_key **ret, struct errinfo *info)
+{
+	json_t *json = json_loadb(text, n, 0, NULL);
 	const char *access = json_string_value(json_object_get(json, "AccessKeyId"));
 	const char *secret = json_string_value(json_object_get(json, "SecretAccessKey"));
 	const char *token = json_string_value(json_object_get(json, "Token"));
@@ -119,13 +125,23 @@ key_from_json(const struct answer *a, const char *source, struct s3_key **ret, s
 
 	if (ok && expires)
 		key->expires = s3_time_parse(expires);
+	wipe(secret);
+	wipe(token);
 	json_decref(json);
 	if (!ok) {
 		s3_key_unref(key);
-		return err_set(info, -EACCES, "%s: no keys in the answer (status %ld)", source, a->status);
+		return err_set(info, -EACCES, "%s: no keys in the answer", source);
 	}
 	*ret = key;
 	return 1;
+}
+
+static int
+key_from_answer(const struct answer *a, const char *source, struct s3_key **ret, struct errinfo *info)
+{
+	if (a->status != 200 || !a->text)
+		return err_set(info, -EACCES, "%s: no keys in the answer (status %ld)", source, a->status);
+	return s3_key_from_json(a->text, a->n, source, ret, info);
 }
 
 /* The first line of a file that holds a token. */
@@ -185,7 +201,7 @@ s3_remote_container(const struct s3_outside *outside, struct s3_key **ret, struc
 		err_prefix(info, "container credentials: ");
 		return rc;
 	}
-	rc = key_from_json(&a, "container", ret, info);
+	rc = key_from_answer(&a, "container", ret, info);
 	answer_clear(&a);
 	return rc;
 }
@@ -217,7 +233,7 @@ instance_keys(const char *base, const char *header, struct s3_key **ret, struct 
 	rc = ask("GET", url, header, NULL, TOTAL_MS, &a, info);
 	if (rc)
 		return rc;
-	rc = key_from_json(&a, "instance metadata", ret, info);
+	rc = key_from_answer(&a, "instance metadata", ret, info);
 	answer_clear(&a);
 	return rc;
 }
