@@ -713,12 +713,15 @@ static bool
 parse_uri(struct request *r)
 {
 	size_t n = strcspn(r->uri, "?"), bucket = strlen(r->fake->bucket);
+	const char *host = header(r, "Host");
+	bool virtual = host && !strncmp(host, r->fake->bucket, bucket) && host[bucket] == '.';
 	char *save = NULL;
 
-	if (n >= sizeof(r->path))
+	if (n + bucket + 1 >= sizeof(r->path))
 		return false;
-	memcpy(r->path, r->uri, n);
-	r->path[n] = '\0';
+	/* the bucket stands in the path, or before the host's name */
+	(void)snprintf(r->path, sizeof(r->path), "%s%s%.*s", virtual ? "/" : "",
+		       virtual ? r->fake->bucket : "", (int)n, r->uri);
 	fakes3_unescape(r->path);
 	r->params = strdup(r->uri[n] ? r->uri + n + 1 : "");
 	for (char *p = strtok_r(r->params, "&", &save); p && r->nparams < PARAMS_MAX;
@@ -760,7 +763,7 @@ finish(struct request *r)
 
 	if (!strcmp(r->path, "/_control"))
 		return answer_control(r);
-	fakes3_keys_find(&r->fake->keys, header(r, "Authorization"), &key);
+	fakes3_keys_find(&r->fake->keys, header(r, "Authorization"), header(r, "x-amz-content-sha256"), &key);
 	code = fakes3_check(&sign, &status);
 	if (!code && r->too_large) {
 		status = 400;

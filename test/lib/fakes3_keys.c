@@ -50,7 +50,8 @@ fakes3_keys_drop(struct fakes3_keys *keys, const char *access)
 }
 
 void
-fakes3_keys_find(struct fakes3_keys *keys, const char *authorization, struct fakes3_key *ret)
+fakes3_keys_find(struct fakes3_keys *keys, const char *authorization, const char *hash,
+		 struct fakes3_key *ret)
 {
 	const char *p = authorization ? strstr(authorization, CREDENTIAL) : NULL;
 	size_t n;
@@ -61,6 +62,7 @@ fakes3_keys_find(struct fakes3_keys *keys, const char *authorization, struct fak
 	p += strlen(CREDENTIAL);
 	n = strcspn(p, "/,");
 	pthread_mutex_lock(&keys->lock);
+	keys->unsigned_bodies += hash && !strcmp(hash, "UNSIGNED-PAYLOAD");
 	for (unsigned i = 0; i < FAKES3_KEYS_MAX; i++) {
 		struct fakes3_key *key = &keys->keys[i];
 
@@ -80,5 +82,6 @@ fakes3_keys_print(struct fakes3_keys *keys, FILE *out)
 		if (keys->keys[i].access[0])
 			fprintf(out, "key:%s=%llu\n", keys->keys[i].access,
 				(unsigned long long)keys->keys[i].used);
+	fprintf(out, "unsigned=%llu\n", (unsigned long long)keys->unsigned_bodies);
 	pthread_mutex_unlock(&keys->lock);
 }

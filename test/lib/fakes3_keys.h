@@ -21,6 +21,7 @@ struct fakes3_key {
 struct fakes3_keys {
 	pthread_mutex_t lock;
 	struct fakes3_key keys[FAKES3_KEYS_MAX];
+	uint64_t unsigned_bodies;
 };
 
 void fakes3_keys_init(struct fakes3_keys *keys, const char *access, const char *secret);
@@ -28,8 +29,8 @@ void fakes3_keys_init(struct fakes3_keys *keys, const char *access, const char *
 void fakes3_keys_add(struct fakes3_keys *keys, const char *pair);
 void fakes3_keys_drop(struct fakes3_keys *keys, const char *access);
 /** The key that an Authorization header names, counted; an empty one when there is no such. */
-void fakes3_keys_find(struct fakes3_keys *keys, const char *authorization, struct fakes3_key *ret);
-/** "key:ACCESS=USED", a line each. */
+void fakes3_keys_find(struct fakes3_keys *keys, const char *authorization, const char *hash, struct fakes3_key *ret);
+/** "key:ACCESS=USED", a line each, and "unsigned=N", the bodies that were not hashed. */
 void fakes3_keys_print(struct fakes3_keys *keys, FILE *out);
 
 #endif

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # S3 servers: one of our own that misbehaves on command, and scripts that run real ones.
-S3_SERVICE_TESTS = test/system/s3-fake.sh test/system/s3-faults.sh test/system/s3-keys.sh
+S3_SERVICE_TESTS = test/system/s3-fake.sh test/system/s3-faults.sh test/system/s3-keys.sh test/system/s3-tls.sh
 TESTS += $(S3_SERVICE_TESTS)
 EXTRA_DIST += $(S3_SERVICE_TESTS) test/services/ceph-rgw test/services/minio test/services/fake \
 	test/services/check-server test/services/check-faults

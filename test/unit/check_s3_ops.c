@@ -542,6 +542,54 @@ START_TEST(test_open_words)
 }
 END_TEST
 
+static int said_status;
+static const char *said_code;
+
+static enum verdict
+says_always(const struct canned_request *req, struct canned_answer *a)
+{
+	(void)req;
+	say(a, said_status, said_code);
+	return ANSWER;
+}
+
+/* whatever keeps a bucket from being opened is named: what it is about, and in words */
+START_TEST(test_words_of_refusals)
+{
+	static const struct {
+		int status;
+		const char *code;
+		int err;
+		const char *words;
+	} rows[] = {
+		{403, "RequestTimeTooSkewed", -EACCES, "clock: "},
+		{403, "InvalidAccessKeyId", -EACCES, "permission: the server does not know the access key"},
+		{403, "SignatureDoesNotMatch", -EACCES, "permission: the secret key"},
+		{403, "AccessDenied", -EACCES, "permission: the access key has no permission"},
+		{404, "NoSuchBucket", -ENODEV, "bucket: there is no such bucket"},
+		{301, "PermanentRedirect", -EREMCHG, "bucket: the bucket is in another region"},
+		{403, "QuotaExceeded", -EDQUOT, "space: the quota"},
+		{507, "XMinioStorageFull", -ENOSPC, "space: the server's disks are full"},
+		{500, "InternalError", -EAGAIN, "server: "},
+		{503, "SlowDown", -EBUSY, "server: "},
+	};
+	struct errinfo info = {0};
+	char url[256];
+
+	(void)snprintf(url, sizeof(url), "s3://test-bucket/p?endpoint=http://127.0.0.1:%u&retry=300",
+		       canned_port(server));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		said_status = rows[i].status;
+		said_code = rows[i].code;
+		use_fault(says_always);
+		ck_assert_msg(object_store_open(url, NULL, false, &store, &info) == rows[i].err, "%s: %s",
+			      rows[i].code, info.text);
+		ck_assert_msg(strstr(info.text, rows[i].words), "%s: %s", rows[i].code, info.text);
+		ck_assert_ptr_null(strstr(info.text, "SECRET"));
+	}
+}
+END_TEST
+
 /* an attempt that is lost each time, after which the object is as before: time runs out, and that is no
  * success */
 static enum verdict
@@ -591,6 +639,7 @@ main(void)
 	tcase_add_test(tc, test_denied);
 	tcase_add_test(tc, test_key_replaced);
 	tcase_add_test(tc, test_open_words);
+	tcase_add_test(tc, test_words_of_refusals);
 	tcase_add_test(tc, test_never_lands);
 	srunner_run_all(sr, CK_ENV);
 	failed = srunner_ntests_failed(sr);
