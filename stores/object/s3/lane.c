@@ -42,6 +42,7 @@ struct s3_lane {
 	unsigned patient; /* in flight of BULK and LATE */
 	struct s3_circuit circuits[S3_ENDPOINTS_MAX];
 	unsigned turn;
+	struct s3_meaning away; /* why the latest attempt had no answer */
 	struct s3_rate up, down;
 	struct loop_timer wake;
 	struct loop_msg run;
@@ -221,6 +222,8 @@ expired(struct s3_call *call, uint64_t now)
 {
 	if (now <= call->begun_ms + call->s3->retry_ms)
 		return false;
+	if (!call->meaning.err && call->lane->away.err)
+		call->meaning = call->lane->away;
 	if (!call->meaning.err)
 		call->meaning =
 			(struct s3_meaning){S3_RETRY, -ETIMEDOUT, S3_SUBJECT_ENDPOINT, "no endpoint answers"};
@@ -333,8 +336,10 @@ s3_lane_finish(struct s3_call *call, enum s3_outcome outcome, bool answered)
 
 	if (call->endpoint >= 0) {
 		note_circuit(lane, call, answered, now);
-		if (!answered)
+		if (!answered) {
 			call->avoid = call->endpoint;
+			lane->away = call->meaning;
+		}
 		lane->window.in_flight--;
 		lane->patient -= call->class != S3_CLASS_FIRST;
 		atomic_fetch_sub_explicit(&all_in_flight, 1, memory_order_relaxed);
