@@ -696,11 +696,11 @@ void engine_poison(struct engine *eng);
 void engine_fence(struct engine *eng);
 void engine_degrade(struct engine *eng, int err, const char *what);
 void engine_recovered(struct engine *eng);
-/** The store has tried for as long as it may; what it could not judge, wrong bytes above all, is asked for once more. */
+/** A store that is away, or refuses, has tried for as long as it may; what it could not judge is asked for once more. */
 static inline bool
 engine_worth_repeating(int err)
 {
-	return err != -ENOENT && err != LG_EFORMAT && err_class(err) != ERR_CLASS_RETRY;
+	return err == -EIO || err == -ENODATA || err == LG_EPROTO || err_class(err) == ERR_CLASS_CORRUPT;
 }
 /** Milliseconds to wait before attempt number `attempt` (from 1). */
 uint64_t engine_backoff(struct engine *eng, unsigned attempt);
