@@ -88,6 +88,8 @@ static const struct json_key limit_keys[] = {
 		   .help = "FirstBurstLength that is offered at most"),
 	CONFIG_KEY(config_limits, max_outstanding_r2t, UINT, .min = 1, .max = 65535,
 		   .help = "MaxOutstandingR2T that is offered at most"),
+	CONFIG_KEY(config_limits, session_connections, UINT, .min = 1, .max = 64,
+		   .help = "connections of one session: MaxConnections that is offered at most"),
 };
 
 static const struct json_key store_limit_keys[] = {
@@ -488,6 +490,7 @@ limit_defaults(struct config_limits *limits)
 		.max_burst = def.max_burst,
 		.first_burst = def.first_burst,
 		.max_outstanding_r2t = def.max_outstanding_r2t,
+		.session_connections = def.session_connections,
 	};
 }
 
@@ -507,6 +510,7 @@ config_iscsi_limits(const struct config_limits *limits, struct iscsi_limits *ret
 		.max_burst = (uint32_t)limits->max_burst,
 		.first_burst = (uint32_t)limits->first_burst,
 		.max_outstanding_r2t = (unsigned)limits->max_outstanding_r2t,
+		.session_connections = (unsigned)limits->session_connections,
 	};
 }
 

@@ -64,7 +64,7 @@ conn_ask_logout(struct conn *conn, enum close_reason reason, unsigned grace_ms)
 		conn->drop_at_ms = now + grace_ms;
 		conn->drop_reason = reason;
 		/* Parameter3: how long he has, in seconds */
-		async_send(conn, ISCSI_ASYNC_LOGOUT, conn->session->cid, 0,
+		async_send(conn, ISCSI_ASYNC_LOGOUT, conn->cid, 0,
 			   (uint16_t)((grace_ms + 999) / 1000));
 		break;
 	case CONN_LOGIN:

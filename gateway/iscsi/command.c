@@ -78,6 +78,7 @@ command_clear(struct command *cmd)
 		cmd->last_login = false;
 	cmd->itt = cmd->ttt = ISCSI_TAG_NONE;
 	cmd->cmdsn = 0;
+	cmd->awaits = NULL;
 	memset(cmd->lun, 0, sizeof(cmd->lun));
 	cmd->blob = NULL;
 	cmd->blob_len = 0;
@@ -157,6 +158,8 @@ command_free(struct command *cmd)
 		conn->ncollect--;
 		conn->collect_bytes -= cmd->need;
 	}
+	if (cmd->awaits)
+		cmd->awaits->logout_by = NULL;
 	conn->answer_bytes -= cmd->answer_bytes;
 	if (conn->runq.head)
 		conn_queue_turn(conn);

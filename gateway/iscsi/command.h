@@ -67,6 +67,7 @@ struct command {
 	bool delivered; /* its turn by CmdSN has come */
 	bool skip;      /* aborted before it came: nothing to do when its turn comes */
 	uint32_t itt, cmdsn, ttt;
+	struct conn *awaits; /* a logout: the other connection whose end it waits for */
 	uint8_t lun[8];
 	uint8_t bhs[ISCSI_BHS_LEN];
 	uint8_t *blob; /* data of NOP, text: malloc'd */

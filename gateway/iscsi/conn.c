@@ -69,8 +69,10 @@ conn_free(struct conn *conn)
 
 	assert(conn->magic == CONN_MAGIC && !conn->active);
 	shard_remove(conn);
+	if (conn->logout_by)
+		logout_other_ended(conn);
 	if (conn->session)
-		session_free(conn->session);
+		session_leave(conn);
 	if (conn->login) {
 		login_fini(conn->login);
 		free(conn->login);
@@ -365,7 +367,7 @@ conn_apply_params(struct conn *conn, const struct params *params)
 void
 conn_enter_full(struct conn *conn, struct session *session)
 {
-	const struct params *params = &session->params;
+	const struct params *params = &conn->params;
 	uint64_t now = loop_now_ms(conn->loop);
 	struct rx *rx = &conn->rx;
 
@@ -373,6 +375,7 @@ conn_enter_full(struct conn *conn, struct session *session)
 		conn_login_failed(conn, -ENOMEM);
 		return;
 	}
+	conn->params = conn->login->params;
 	conn_apply_params(conn, params);
 	/* what we declared in the login, or the default where it left us no place to */
 	rx->limits = (struct pdu_limits){
@@ -427,11 +430,9 @@ end_commands(struct conn *conn)
 {
 	struct command *next;
 
-	if (conn->session) {
-		for (struct command *cmd = conn->session->held; cmd; cmd = cmd->held_next)
-			cmd->held = false;
-		conn->session->held = NULL;
-	}
+	/* the numbers of those that wait for their turn are not used up: they may come again elsewhere */
+	if (conn->session)
+		session_unhold(conn);
 	for (struct command *cmd = conn->active; cmd; cmd = next) {
 		next = cmd->next;
 		/* what scsi has comes back in its done */
@@ -493,7 +494,9 @@ conn_close(struct conn *conn, enum close_reason reason)
 		conn_unpin(conn);
 	}
 	end_commands(conn);
-	conn_free_nexus(conn);
+	/* tasks of a connection end with it; the nexus, with the last */
+	if (conn->session && !session_lives(conn->session))
+		conn_free_nexus(conn);
 	conn->pins--;
 	/* nothing may be pending at all: free from a place of its own, our callers still hold the pointer */
 	conn_queue_turn(conn);

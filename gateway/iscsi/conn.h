@@ -116,6 +116,14 @@ struct conn {
 	struct command *login_answer; /* the last one, held back until the session stands */
 	struct iscsi_target *target;  /* a reference */
 	struct session *session;
+	uint16_t cid;
+	struct params params;         /* of this connection; the session-wide ones are its session's too */
+	struct shard *join_shard;     /* where the session lives that the login wants to join */
+	struct conn *session_next;    /* session->conns */
+	struct conn *heir;            /* of the same CID: waits at its login for the end of this one (6.3.4) */
+	struct conn *heir_of;
+	struct command *logout_by;    /* on another connection: wants to know when this one has ended */
+	bool ends_session;            /* CONN_LOGOUT: and all of the session with it */
 
 	/* in effect */
 	uint32_t max_send, max_burst, first_burst;
@@ -180,6 +188,12 @@ void conn_drain(struct conn *conn, enum close_reason reason);
 void conn_move(struct conn *conn, struct shard *shard);
 /** Let the nexus go: its tasks end; pinned until then. */
 void conn_free_nexus(struct conn *conn);
+/** It is in use, or will be: not closed. */
+static inline bool
+conn_lives(const struct conn *conn)
+{
+	return conn->state != CONN_CLOSING;
+}
 void conn_pin(struct conn *conn);
 void conn_unpin(struct conn *conn);
 /** Have the deferred turn run in this iteration. */
@@ -298,6 +312,8 @@ void tmf_request(struct conn *conn, struct command *cmd);
 void logout_request(struct conn *conn, struct command *cmd);
 /** Tasks may have ended: answer. */
 void logout_progress(struct conn *conn);
+/** conn, which another one has logged out, has ended. */
+void logout_other_ended(struct conn *conn);
 void async_send(struct conn *conn, enum iscsi_async_event event, uint16_t p1, uint16_t p2, uint16_t p3);
 /** What time has brought: time-outs, pings. */
 void conn_tick(struct conn *conn);

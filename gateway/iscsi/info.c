@@ -16,19 +16,19 @@ struct collect {
 };
 
 static json_t *
-describe_params(const struct session *session)
+describe_params(const struct conn *conn)
 {
 	json_t *object = json_object();
 
 	for (int i = 0; i < PARAM_COUNT; i++) {
 		char buf[16];
-		const char *text = params_text(&session->params, (enum param)i, buf, sizeof(buf));
+		const char *text = params_text(&conn->params, (enum param)i, buf, sizeof(buf));
 
 		if (*text)
 			json_object_set_new(object, param_table[i].name, json_string(text));
 	}
 	json_object_set_new(object, "TargetMaxRecvDataSegmentLength",
-			    json_integer(session->conn->rx.limits.max_data));
+			    json_integer(conn->rx.limits.max_data));
 	return object;
 }
 
@@ -36,8 +36,8 @@ static json_t *
 describe_conn(const struct conn *conn)
 {
 	return json_pack("{s:i, s:s, s:s, s:I, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}}", "cid",
-			 conn->session->cid, "address", conn->peer, "portal", conn->local, "since",
-			 (json_int_t)conn->since_unix, "params", describe_params(conn->session), "counters",
+			 conn->cid, "address", conn->peer, "portal", conn->local, "since",
+			 (json_int_t)conn->since_unix, "params", describe_params(conn), "counters",
 			 "commands", (json_int_t)counter_read(&conn->commands), "errors",
 			 (json_int_t)counter_read(&conn->errors), "pdus_in",
 			 (json_int_t)counter_read(&conn->pdus_in), "pdus_out",
@@ -56,6 +56,34 @@ session_id(const struct session *session, char ret[SESSION_ID_MAX])
 		       isid[2], isid[3], isid[4], isid[5]);
 }
 
+static bool
+is_up(const struct conn *conn)
+{
+	return conn->session && (conn->state == CONN_FULL || conn->state == CONN_LOGOUT);
+}
+
+static json_t *
+describe_conns(const struct session *session)
+{
+	json_t *array = json_array();
+
+	for (const struct conn *conn = session->conns; conn; conn = conn->session_next)
+		if (is_up(conn))
+			json_array_append_new(array, describe_conn(conn));
+	return array;
+}
+
+/* A session is met once for each of its connections, and counts with the first. */
+static bool
+is_first(const struct conn *conn)
+{
+	const struct conn *first = conn->session->conns;
+
+	while (!is_up(first))
+		first = first->session_next;
+	return first == conn;
+}
+
 static json_t *
 describe_session(const struct session *session)
 {
@@ -63,11 +91,11 @@ describe_session(const struct session *session)
 
 	session_id(session, id);
 	/* names and aliases are the peer's: what is no UTF-8 is left out */
-	return json_pack("{s:s, s:s*, s:s*, s:s*, s:s*, s:s, s:i, s:i, s:[o]}", "id", id, "target",
+	return json_pack("{s:s, s:s*, s:s*, s:s*, s:s*, s:s, s:i, s:i, s:o}", "id", id, "target",
 			 session->target ? session->target->name : "", "initiator", session->initiator,
 			 "alias", session->alias, "user", *session->user ? session->user : NULL, "isid",
 			 strchr(id, '-') + 1, "tsih", session->tsih, "portal_group", session->portal_group,
-			 "connections", describe_conn(session->conn));
+			 "connections", describe_conns(session));
 }
 
 static int
@@ -79,7 +107,7 @@ collect_shard(void *arg)
 		const struct session *session = conn->session;
 		json_t *object;
 
-		if (!session || (conn->state != CONN_FULL && conn->state != CONN_LOGOUT))
+		if (!is_up(conn) || !is_first(conn))
 			continue;
 		if (collect->target &&
 		    (!session->target || strcmp(session->target->name, collect->target) != 0))

@@ -36,6 +36,7 @@ login_phase_init(struct conn *conn)
 		.max_burst = l->max_burst,
 		.first_burst = l->first_burst,
 		.max_outstanding_r2t = min_of(l->max_outstanding_r2t, R2T_MAX),
+		.max_connections = l->session_connections,
 	};
 
 	conn->login = malloc(sizeof(*conn->login));
@@ -65,8 +66,8 @@ login_fill(struct conn *conn, struct command *cmd)
 	tx_commit(conn, slot);
 	if (cmd->last_login) {
 		/* 13.1: digests from the first PDU of the full feature phase on */
-		conn->header_digest = conn->session->params.active[PARAM_HEADER_DIGEST];
-		conn->data_digest = conn->session->params.active[PARAM_DATA_DIGEST];
+		conn->header_digest = conn->params.active[PARAM_HEADER_DIGEST];
+		conn->data_digest = conn->params.active[PARAM_DATA_DIGEST];
 	}
 	return true;
 }
@@ -180,8 +181,12 @@ login_phase_request(struct conn *conn)
 	cmd->last_login = true;
 	conn->login_answer = cmd;
 	textbuf_fini(&rx->text);
-	home = conn->target ? scsi_target_home(conn->target->scsi) : NULL;
-	shard = home ? server_shard(conn->server, home) : NULL;
+	/* all connections of a session live on its loop, wherever the target's others go by now */
+	shard = conn->join_shard;
+	if (!shard) {
+		home = conn->target ? scsi_target_home(conn->target->scsi) : NULL;
+		shard = home ? server_shard(conn->server, home) : NULL;
+	}
 	if (shard && shard != conn->shard)
 		conn_move(conn, shard);
 	else

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Logout (RFC 7143 11.14, 11.15): what runs is aborted, and when the last task
- * has ended the response goes out, behind all others; then the connection closes.
+ * Logout (RFC 7143 11.14, 11.15).
+ *
+ *   the session       its other connections close, what runs is aborted, and when the last task has ended the response
+ *                     goes out, behind all others; then the connection closes
+ *   this connection   the same for its own tasks, which are awaited; the session goes on with the others, or ends
+ *                     when there is none
+ *   another one       it closes; the response goes out when its last task has ended
  */
 #include <string.h>
 
@@ -40,7 +45,7 @@ logout_progress(struct conn *conn)
 {
 	struct command *cmd = conn->logout_cmd;
 
-	if (!cmd || conn->nrunning || conn->session->nexus || conn->nexus_freeing)
+	if (!cmd || conn->nrunning || conn->nexus_freeing || (conn->ends_session && conn->session->nexus))
 		return;
 	conn->logout_cmd = NULL;
 	respond(conn, cmd, ISCSI_LOGOUT_OK);
@@ -63,6 +68,53 @@ drop_waiting(struct conn *conn, const struct command *logout)
 }
 
 void
+logout_other_ended(struct conn *conn)
+{
+	struct command *cmd = conn->logout_by;
+
+	conn->logout_by = NULL;
+	cmd->awaits = NULL;
+	respond(cmd->conn, cmd, ISCSI_LOGOUT_OK);
+}
+
+static void
+logout_other(struct conn *conn, struct command *cmd, uint16_t cid)
+{
+	struct conn *other = conn->session->conns;
+
+	while (other && other->cid != cid)
+		other = other->session_next;
+	if (!other || other->state == CONN_WAITING) {
+		respond(conn, cmd, ISCSI_LOGOUT_NO_CID);
+	} else if (other->logout_by) {
+		respond(conn, cmd, ISCSI_LOGOUT_CLEANUP_FAILED);
+	} else {
+		cmd->awaits = other;
+		other->logout_by = cmd;
+		conn_close(other, CLOSE_LOGOUT);
+	}
+}
+
+static void
+close_others(struct conn *conn)
+{
+	for (struct conn *other = conn->session->conns; other; other = other->session_next) {
+		if (other != conn)
+			conn_close(other, CLOSE_LOGOUT);
+	}
+}
+
+static bool
+is_last(const struct conn *conn)
+{
+	for (const struct conn *other = conn->session->conns; other; other = other->session_next) {
+		if (other != conn && conn_lives(other))
+			return false;
+	}
+	return true;
+}
+
+void
 logout_request(struct conn *conn, struct command *cmd)
 {
 	unsigned reason = cmd->flags & 0x7f;
@@ -80,13 +132,18 @@ logout_request(struct conn *conn, struct command *cmd)
 		respond(conn, cmd, ISCSI_LOGOUT_NO_RECOVERY);
 		return;
 	}
-	if (reason == ISCSI_LOGOUT_CONNECTION && cid != conn->session->cid) {
-		respond(conn, cmd, ISCSI_LOGOUT_NO_CID);
+	if (reason == ISCSI_LOGOUT_CONNECTION && cid != conn->cid) {
+		logout_other(conn, cmd, cid);
 		return;
 	}
 	conn->state = CONN_LOGOUT;
 	conn->logout_cmd = cmd;
 	drop_waiting(conn, cmd);
-	conn_free_nexus(conn);
+	if (reason == ISCSI_LOGOUT_SESSION)
+		close_others(conn);
+	if (is_last(conn)) {
+		conn->ends_session = true;
+		conn_free_nexus(conn);
+	}
 	logout_progress(conn);
 }

@@ -102,7 +102,7 @@ tick_full(struct conn *conn, uint64_t now)
 	}
 	if (limits->idle_timeout_ms && !conn->nrunning && !conn->ncollect &&
 	    now - conn->last_command_ms >= limits->idle_timeout_ms) {
-		async_send(conn, ISCSI_ASYNC_DROP_CONNECTION, conn->session->cid, 0, 0);
+		async_send(conn, ISCSI_ASYNC_DROP_CONNECTION, conn->cid, 0, 0);
 		conn_drain(conn, CLOSE_IDLE);
 		return;
 	}

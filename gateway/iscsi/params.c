@@ -78,7 +78,7 @@ params_init(struct params *params, const struct param_limits *limits)
 	params->leading = true;
 	for (int i = 0; i < PARAM_COUNT; i++)
 		params->mine[i] = params->his[i] = params->active[i] = param_table[i].fallback;
-	params->mine[PARAM_MAX_CONNECTIONS] = 1;
+	params->mine[PARAM_MAX_CONNECTIONS] = in_range(PARAM_MAX_CONNECTIONS, limits->max_connections);
 	params->mine[PARAM_INITIAL_R2T] = 0;
 	params->mine[PARAM_IMMEDIATE_DATA] = 1;
 	params->mine[PARAM_MAX_RECV_DATA_SEGMENT_LENGTH] =

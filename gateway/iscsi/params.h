@@ -96,6 +96,7 @@ struct params {
 /** RFC defaults active; `mine` from the limits, cut to what the RFC allows. */
 struct param_limits {
 	uint32_t max_recv_segment, max_burst, first_burst, max_outstanding_r2t;
+	uint32_t max_connections; /* of a session */
 };
 void params_init(struct params *params, const struct param_limits *limits);
 

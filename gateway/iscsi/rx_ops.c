@@ -13,10 +13,13 @@
 #include "gateway/iscsi/conn.h"
 
 static void
-deliver(struct conn *conn, struct command *cmd)
+deliver(struct command *cmd)
 {
+	struct conn *conn = cmd->conn;
+
 	cmd->delivered = true;
-	if (cmd->skip) {
+	/* its connection may have logged out meanwhile: nobody waits for an answer */
+	if (cmd->skip || conn->state != CONN_FULL) {
 		command_free(cmd);
 		return;
 	}
@@ -42,16 +45,15 @@ deliver(struct conn *conn, struct command *cmd)
 }
 
 static void
-deliver_held(struct conn *conn)
+deliver_held(struct session *session)
 {
-	struct session *session = conn->session;
 	struct command *cmd;
 
-	while (conn->state == CONN_FULL && (cmd = session->held) && cmd->cmdsn == session->expcmdsn) {
+	while ((cmd = session->held) && cmd->cmdsn == session->expcmdsn) {
 		session->held = cmd->held_next;
 		cmd->held = false;
 		session->expcmdsn++;
-		deliver(conn, cmd);
+		deliver(cmd);
 	}
 }
 
@@ -75,11 +77,11 @@ gate(struct conn *conn, struct command *cmd)
 
 	cmd->state = COMMAND_WAIT;
 	if (cmd->immediate) {
-		deliver(conn, cmd);
+		deliver(cmd);
 	} else if (cmd->cmdsn == session->expcmdsn) {
 		session->expcmdsn++;
-		deliver(conn, cmd);
-		deliver_held(conn);
+		deliver(cmd);
+		deliver_held(session);
 	} else {
 		hold(session, cmd);
 	}
@@ -99,7 +101,7 @@ rx_skip(struct conn *conn, struct command *cmd)
 	if (session_cmdsn(session, cmd->cmdsn) == CMDSN_NOW)
 		session->expcmdsn++;
 	command_free(cmd);
-	deliver_held(conn);
+	deliver_held(session);
 }
 
 /* A rejected request has had its turn. */
@@ -131,7 +133,7 @@ rx_take(struct conn *conn)
 		rx->reject = ISCSI_REJECT_TOO_MANY_IMMEDIATE;
 	else if (pdu->itt == ISCSI_TAG_NONE)
 		rx->reject = ISCSI_REJECT_INVALID_FIELD;
-	else if (command_find(conn, pdu->itt))
+	else if (session_find_command(conn->session, pdu->itt))
 		rx->reject = ISCSI_REJECT_TASK_IN_PROGRESS;
 	if (rx->reject)
 		return NULL;

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Sessions.  A session has one connection (MaxConnections is 1) and lives and
- * dies with it, on its loop.
+ * Sessions.  A session has connections, up to the MaxConnections that was agreed, and lives and dies with them,
+ * on one loop: so commands of all of them share one numbering without a lock.
  *
  * Reinstatement (RFC 7143 6.3.5): a login with the initiator name, ISID,
  * target and portal group of a session that is there first ends that session.  The connection
  * waits (CONN_WAITING) as the old session's successor; when the last task of
  * the old one has ended and it is out of the table, the successor goes on.  So no write of
- * the old session takes effect after the new one's login response.  A login with the TSIH and CID of
- * a session (6.3.4) is the same, but keeps the TSIH and the negotiated values.
+ * the old session takes effect after the new one's login response.
+ *
+ * A login with the TSIH of a session joins it.  When its CID is there already (6.3.4), that connection ends first; the
+ * new one is of the session from then on, and waits (CONN_WAITING) as its heir.  Where MaxConnections is 1 nothing is
+ * left that it could join, so the session is replaced, as above, but keeps its TSIH and the negotiated values.
  *
  * Invariants: under the lock, at most one session a (initiator, ISID, target, portal group);
  * waiting_for and successor point at each other or are both NULL.
@@ -53,6 +56,33 @@ session_maxcmdsn(struct session *session, bool narrow)
 	return session->maxcmdsn;
 }
 
+void
+session_unhold(struct conn *conn)
+{
+	struct command **p = &conn->session->held, *cmd;
+
+	while ((cmd = *p)) {
+		if (cmd->conn != conn) {
+			p = &cmd->held_next;
+			continue;
+		}
+		*p = cmd->held_next;
+		cmd->held = false;
+	}
+}
+
+struct command *
+session_find_command(const struct session *session, uint32_t itt)
+{
+	for (struct conn *conn = session->conns; conn; conn = conn->session_next) {
+		struct command *cmd = command_find(conn, itt);
+
+		if (cmd)
+			return cmd;
+	}
+	return NULL;
+}
+
 /* -- the table ----------------------------------------------------------- */
 
 static bool
@@ -84,6 +114,13 @@ find_tsih(struct iscsi_server *server, uint16_t tsih)
 	return NULL;
 }
 
+/* Is there room for connections beside the first? */
+static bool
+may_join(const struct session *session)
+{
+	return session->params.active[PARAM_MAX_CONNECTIONS] > 1;
+}
+
 int
 session_find_for_login(void *arg, struct login *login)
 {
@@ -96,9 +133,10 @@ session_find_for_login(void *arg, struct login *login)
 	session = find_tsih(server, login->tsih);
 	if (!session || !session->target || !same_nexus(session, login, conn->target)) {
 		rc = -ESRCH;
-	} else if (session->cid != login->cid) {
+	} else if (!may_join(session) && session->cid != login->cid) {
 		rc = -EUSERS;
 	} else {
+		conn->join_shard = may_join(session) ? session->shard : NULL;
 		for (int i = 0; i < PARAM_COUNT; i++) {
 			if (param_table[i].where & PARAM_SESSION_WIDE)
 				login->params.active[i] = session->params.active[i];
@@ -132,10 +170,12 @@ on_end(struct loop_msg *msg)
 	session->end_ran = true;
 	zombie = session->zombie;
 	pthread_mutex_unlock(&server->lock);
-	if (zombie)
+	if (zombie) {
 		free(session);
-	else
-		conn_close(session->conn, session->end_reason);
+		return;
+	}
+	for (struct conn *conn = session->conns; conn; conn = conn->session_next)
+		conn_close(conn, session->end_reason);
 }
 
 void
@@ -160,15 +200,45 @@ session_end_all(struct iscsi_server *server, const struct iscsi_target *target, 
 	pthread_mutex_unlock(&server->lock);
 }
 
-void
-session_free(struct session *session)
+/* Under the lock. */
+static void
+attach(struct session *session, struct conn *conn)
 {
+	conn->session = session;
+	conn->cid = conn->login->cid;
+	conn->session_next = session->conns;
+	session->conns = conn;
+}
+
+static void
+detach(struct session *session, struct conn *conn)
+{
+	struct conn **p = &session->conns;
+
+	while (*p != conn)
+		p = &(*p)->session_next;
+	*p = conn->session_next;
+	if (conn->heir) {
+		conn->heir->heir_of = NULL;
+		loop_post(conn->loop, &conn->heir->wait_msg);
+	}
+}
+
+void
+session_leave(struct conn *conn)
+{
+	struct session *session = conn->session;
 	struct iscsi_server *server = session->server;
 	struct conn *successor;
 	bool last;
 
-	assert(!session->nexus);
 	pthread_mutex_lock(&server->lock);
+	detach(session, conn);
+	if (session->conns) {
+		pthread_mutex_unlock(&server->lock);
+		return;
+	}
+	assert(!session->nexus && !session->held);
 	*session->prev = session->next;
 	if (session->next)
 		session->next->prev = session->prev;
@@ -212,7 +282,9 @@ on_wait_over(struct loop_msg *msg)
 
 	if (conn->state == CONN_WAITING) {
 		conn->state = CONN_LOGIN;
-		if (conn->wait_lost)
+		if (conn->session)
+			conn_enter_full(conn, conn->session);
+		else if (conn->wait_lost)
 			conn_login_failed(conn, -EAGAIN);
 		else
 			session_admit(conn);
@@ -230,6 +302,10 @@ session_cancel_wait(struct conn *conn)
 	if (conn->waiting_for) {
 		conn->waiting_for->successor = NULL;
 		conn->waiting_for = NULL;
+		cancelled = true;
+	} else if (conn->heir_of) {
+		conn->heir_of->heir = NULL;
+		conn->heir_of = NULL;
 		cancelled = true;
 	}
 	pthread_mutex_unlock(&server->lock);
@@ -249,7 +325,6 @@ session_new(struct conn *conn)
 	session->server = conn->server;
 	session->shard = conn->shard;
 	session->target = conn->target;
-	session->conn = conn;
 	memcpy(session->initiator, login->initiator, sizeof(session->initiator));
 	memcpy(session->alias, login->alias, sizeof(session->alias));
 	memcpy(session->user, login->user, sizeof(session->user));
@@ -292,17 +367,96 @@ enter(struct conn *conn, struct session *session)
 	if (session->next)
 		session->next->prev = &session->next;
 	server->sessions = session;
+	attach(session, conn);
 	return 0;
+}
+
+/* -- further connections -------------------------------------------------- */
+
+bool
+session_lives(const struct session *session)
+{
+	for (const struct conn *conn = session->conns; conn; conn = conn->session_next) {
+		if (conn_lives(conn))
+			return true;
+	}
+	return false;
+}
+
+/* Under the lock: conn becomes one of the session.  0, 1 = once the connection of its CID has ended, negative. */
+static int
+join(struct conn *conn, struct session *session)
+{
+	struct conn *same = NULL;
+	unsigned n = 0;
+
+	/* it may have changed since the login found it */
+	if (session->shard != conn->shard || !session->nexus || !session_lives(session) ||
+	    session->end_posted)
+		return -ESRCH;
+	if (strcmp(session->user, conn->login->user) != 0)
+		return -EPERM;
+	for (struct conn *other = session->conns; other; other = other->session_next) {
+		if (other->cid == conn->login->cid)
+			same = other;
+		else if (conn_lives(other))
+			n++;
+	}
+	if (same && (same->heir || same->state == CONN_WAITING))
+		return -EAGAIN;
+	if (n >= session->params.active[PARAM_MAX_CONNECTIONS])
+		return -EUSERS;
+	attach(session, conn);
+	if (!same)
+		return 0;
+	same->heir = conn;
+	conn->heir_of = same;
+	conn->state = CONN_WAITING;
+	conn_pin(conn);
+	return 1;
+}
+
+/* False: there is no session to join. */
+static bool
+admit_further(struct conn *conn)
+{
+	struct iscsi_server *server = conn->server;
+	struct session *session;
+	int rc;
+
+	if (!conn->login->tsih || !conn->join_shard)
+		return false;
+	pthread_mutex_lock(&server->lock);
+	session = find_tsih(server, conn->login->tsih);
+	if (atomic_load(&server->stopping))
+		rc = LG_ESTOPPING;
+	else if (!session || !session->target || !same_nexus(session, conn->login, conn->target))
+		rc = -ESRCH;
+	else
+		rc = join(conn, session);
+	pthread_mutex_unlock(&server->lock);
+	if (rc >= 0 && access_admit(conn) < 0)
+		rc = -EPERM;
+	if (rc < 0)
+		conn_login_failed(conn, rc);
+	else if (rc)
+		conn_close(conn->heir_of, CLOSE_REINSTATED);
+	else
+		conn_enter_full(conn, session);
+	return true;
 }
 
 void
 session_admit(struct conn *conn)
 {
 	struct iscsi_server *server = conn->server;
-	struct session *session = session_new(conn);
+	struct session *session;
 	int rc;
 
 	conn->wait_msg.fn = on_wait_over;
+	if (admit_further(conn))
+		return;
+	session = session_new(conn);
 	if (!session) {
 		conn_login_failed(conn, -ENOMEM);
 		return;
@@ -316,7 +470,6 @@ session_admit(struct conn *conn)
 			conn_login_failed(conn, rc);
 		return;
 	}
-	conn->session = session;
 	if (conn->target) {
 		rc = scsi_nexus_new(conn->target->scsi, session->initiator, session->isid, conn->portal_group,
 				    &session->nexus);

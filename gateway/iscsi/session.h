@@ -3,7 +3,7 @@
  * Sessions: who is logged in to what, and the command numbering.
  *
  * Threads: next, successor, end_* and the identity are under server->lock; the
- * rest is the loop's of the session's connection.
+ * rest is the loop's on which all its connections live.
  */
 #ifndef LUNGATE_GATEWAY_ISCSI_SESSION_H
 #define LUNGATE_GATEWAY_ISCSI_SESSION_H
@@ -17,12 +17,13 @@ struct session {
 	struct shard *shard;
 	struct iscsi_target *target; /* NULL: discovery; the reference is the connection's */
 	struct scsi_nexus *nexus;
-	struct conn *conn;
+	struct conn *conns; /* by session_next; changes on its loop, under the lock */
 	char initiator[ISCSI_NAME_MAX + 1];
 	char alias[LOGIN_ALIAS_MAX + 1];
 	char user[CHAP_NAME_MAX + 1]; /* CHAP account, or "" */
 	uint8_t isid[6];
-	uint16_t tsih, cid;
+	uint16_t tsih;
+	uint16_t cid; /* of the leading connection */
 	uint16_t portal_group;
 	struct params params;
 
@@ -44,8 +45,15 @@ struct session {
 void session_admit(struct conn *conn);
 /** conn closes while it waits in session_admit(). */
 void session_cancel_wait(struct conn *conn);
-/** All tasks have ended: out of the table; the successor goes on; freed. */
-void session_free(struct session *session);
+/** All tasks of conn have ended, and it goes.  With the last one the session is out of the table, its successor goes
+ *  on, and it is freed. */
+void session_leave(struct conn *conn);
+/** Has it a connection that is not closed? */
+bool session_lives(const struct session *session);
+/** Forget the commands of conn that wait for their turn. */
+void session_unhold(struct conn *conn);
+/** The command of this tag, on any connection. */
+struct command *session_find_command(const struct session *session, uint32_t itt);
 /** Under server->lock, any thread: have it closed. */
 void session_end(struct session *session, enum close_reason reason);
 /** Any thread: end all sessions of a target. */

@@ -84,7 +84,7 @@ answer(struct conn *conn, struct command *cmd)
 		cmd->ttt = ISCSI_TAG_NONE;
 		conn->text_open = false;
 		textbuf_fini(out);
-		conn_apply_params(conn, &conn->session->params);
+		conn_apply_params(conn, &conn->params);
 	} else {
 		cmd->ttt = conn->text_ttt;
 	}
@@ -136,7 +136,7 @@ negotiate(struct conn *conn)
 	value = keys_find(&keys, "SendTargets");
 	if (value)
 		send_targets(conn, value);
-	rc = params_offer_all(&conn->session->params, PARAM_PHASE_FULL, &keys, &conn->text_out);
+	rc = params_offer_all(&conn->params, PARAM_PHASE_FULL, &keys, &conn->text_out);
 	if (rc < 0)
 		return rc;
 	return conn->text_out.full ? -EMSGSIZE : 0;
@@ -150,7 +150,7 @@ expected(struct conn *conn, const struct command *cmd)
 		textbuf_reset(&conn->text_in);
 		textbuf_fini(&conn->text_out);
 		textbuf_init(&conn->text_out, TEXT_OUT_MAX);
-		params_restart(&conn->session->params);
+		params_restart(&conn->params);
 		conn->text_open = true;
 		conn->text_itt = cmd->itt;
 		conn->text_ttt = (conn->text_ttt + 1) & 0x7fffffff;

@@ -2,7 +2,7 @@
 /*
  * Task management (RFC 7143 11.5, 11.6, SAM-5 clause 7).
  *
- * Tasks of this connection that are not with scsi yet are ended here: they hold
+ * Tasks of the session's connections that are not with scsi yet are ended here: they hold
  * nothing but pages, and Data-Out that still comes for them is let go, so nothing is waited for (an
  * initiator with FastAbort sends none).  The others are scsi's; its done runs when the last
  * affected task has ended, and only then the response is queued, behind every response given before.
@@ -141,7 +141,7 @@ static void
 abort_task(struct conn *conn, struct command *tmf)
 {
 	/* the referenced task tag lies where others have the transfer tag */
-	struct command *cmd = command_find(conn, tmf->ttt);
+	struct command *cmd = session_find_command(conn->session, tmf->ttt);
 
 	if (!cmd) {
 		respond(tmf, abort_missing(conn, tmf));
@@ -189,6 +189,7 @@ tmf_request(struct conn *conn, struct command *cmd)
 		return;
 	}
 	if (functions[function].ends_waiting)
-		drop_waiting(conn, cmd, functions[function].all_luns ? NULL : cmd->lun);
+		for (struct conn *c = conn->session->conns; c; c = c->session_next)
+			drop_waiting(c, cmd, functions[function].all_luns ? NULL : cmd->lun);
 	submit(cmd, functions[function].function, 0);
 }
