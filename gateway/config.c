@@ -88,6 +88,8 @@ static const struct json_key limit_keys[] = {
 		   .help = "FirstBurstLength that is offered at most"),
 	CONFIG_KEY(config_limits, max_outstanding_r2t, UINT, .min = 1, .max = 65535,
 		   .help = "MaxOutstandingR2T that is offered at most"),
+	CONFIG_KEY(config_limits, error_recovery_level, UINT, .max = 1,
+		   .help = "ErrorRecoveryLevel that is offered at most: 0 or 1"),
 	CONFIG_KEY(config_limits, session_connections, UINT, .min = 1, .max = 64,
 		   .help = "connections of one session: MaxConnections that is offered at most"),
 };
@@ -490,6 +492,7 @@ limit_defaults(struct config_limits *limits)
 		.max_burst = def.max_burst,
 		.first_burst = def.first_burst,
 		.max_outstanding_r2t = def.max_outstanding_r2t,
+		.error_recovery_level = def.error_recovery_level,
 		.session_connections = def.session_connections,
 	};
 }
@@ -510,6 +513,7 @@ config_iscsi_limits(const struct config_limits *limits, struct iscsi_limits *ret
 		.max_burst = (uint32_t)limits->max_burst,
 		.first_burst = (uint32_t)limits->first_burst,
 		.max_outstanding_r2t = (unsigned)limits->max_outstanding_r2t,
+		.error_recovery_level = (unsigned)limits->error_recovery_level,
 		.session_connections = (unsigned)limits->session_connections,
 	};
 }

@@ -7,9 +7,6 @@
  * has a place in the send ring, since the initiator may use the tag again
  * from then on.
  *
- * Invariant: generation grows each time a command is taken from the pool, so that
- * a Target Transfer Tag of an earlier life is not found.
- *
  * Failure: no memory for another slab reads as a pool that is empty for now.
  */
 #include "gateway/iscsi/command.h"
@@ -50,7 +47,6 @@ pool_grow(struct conn *conn)
 		return false;
 	for (unsigned i = COMMAND_SLAB; i-- > 0;) {
 		slab[i].conn = conn;
-		slab[i].index = (uint16_t)(pool->nslabs * COMMAND_SLAB + i);
 		slab[i].next = pool->free;
 		pool->free = &slab[i];
 	}
@@ -88,6 +84,11 @@ command_clear(struct command *cmd)
 	cmd->condition = ISCSI_COND_NONE;
 	cmd->edtl = cmd->need = cmd->got = cmd->asked = 0;
 	cmd->r2tsn = cmd->datasn = 0;
+	cmd->segment = cmd->data_ttt = cmd->data_acked = 0;
+	cmd->keep = cmd->acked = false;
+	cmd->refs = 0;
+	cmd->kept_bytes = 0;
+	cmd->again = NULL;
 	cmd->unsolicited.open = false;
 	cmd->sent = cmd->send_len = cmd->answer_bytes = 0;
 }
@@ -105,8 +106,6 @@ command_new(struct conn *conn)
 	pool->nfree--;
 	pool->used++;
 	command_clear(cmd);
-	/* 0xffff is left out: with it a transfer tag could be the reserved one */
-	cmd->generation = (uint16_t)((cmd->generation + 1) % 0xffff);
 	cmd->state = COMMAND_RECEIVE;
 	cmd->next = conn->active;
 	cmd->prev = &conn->active;
@@ -157,6 +156,12 @@ command_free(struct command *cmd)
 		cmd->collecting = false;
 		conn->ncollect--;
 		conn->collect_bytes -= cmd->need;
+	}
+	if (cmd->again) {
+		struct command *again = cmd->again;
+
+		cmd->again = NULL;
+		recover_unref(again);
 	}
 	if (cmd->awaits)
 		cmd->awaits->logout_by = NULL;

@@ -21,7 +21,7 @@ struct command;
 
 #define R2T_MAX 16u
 #define COMMAND_SLAB 8u
-#define COMMAND_SLABS_MAX 512u /* 4096 commands: the index has twelve bits of a transfer tag */
+#define COMMAND_SLABS_MAX 1088u /* the window, twice with recovery, and some */
 #define COMMAND_SMALL (2 + SCSI_SENSE_MAX)
 
 enum command_state {
@@ -30,12 +30,16 @@ enum command_state {
 	COMMAND_WAIT,    /* for its CmdSN (held), for memory (in parkq), for Data-Out */
 	COMMAND_RUN,     /* with scsi */
 	COMMAND_SEND,    /* its answer is queued or on its way */
+	COMMAND_KEPT,    /* its answer is sent, and not acknowledged (recover.c) */
 };
 
 /** One sequence of Data-Out PDUs: the unsolicited one, or what an R2T asked for. */
 struct data_seq {
 	bool open;   /* its F bit has not come */
 	bool queued; /* the R2T is not sent yet */
+	bool again;  /* it is to be sent once more */
+	bool broken; /* something is missing: the rest is let go, and asked for again */
+	uint32_t ttt, r2tsn;
 	uint32_t offset, length;
 	uint32_t got;
 	uint32_t datasn; /* the next one */
@@ -56,8 +60,6 @@ struct command {
 	struct command_queue *queue; /* which one it is in */
 	command_fill_fn *fill;
 	enum command_state state;
-	uint16_t index; /* in the pool */
-	uint16_t generation;
 	uint8_t opcode;
 	uint8_t flags;
 	bool immediate;
@@ -77,6 +79,15 @@ struct command {
 	uint16_t response; /* login, TMF, logout, reject, async: the code */
 	bool last_login;   /* this Login Response opens the full feature phase */
 
+	/* recover.c */
+	bool keep;  /* its last PDU has a StatSN: COMMAND_KEPT comes next */
+	bool acked; /* freed when nothing refers to it */
+	uint16_t refs;
+	uint32_t statsn, kept_len, kept_bytes;
+	const uint8_t *kept_data;
+	struct command *again; /* a SNACK: the command that it refers to, or NULL */
+	uint32_t again_from, again_to;
+
 	/* SCSI */
 	bool started;    /* scsi_task_start has succeeded: release it */
 	bool collecting; /* counts in conn->ncollect */
@@ -88,6 +99,9 @@ struct command {
 	uint32_t got;   /* of them, received */
 	uint32_t asked; /* up to here: received, unsolicited or asked for */
 	uint32_t r2tsn, datasn;
+	uint32_t segment;    /* at recovery level 1: the length of its Data-In PDUs */
+	uint32_t data_ttt;   /* by which its Data-In is acknowledged */
+	uint32_t data_acked; /* DataSN */
 	struct data_seq unsolicited;
 	struct data_seq seq[R2T_MAX];
 	unsigned nseq;         /* open ones */

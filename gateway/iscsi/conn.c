@@ -377,6 +377,10 @@ conn_enter_full(struct conn *conn, struct session *session)
 	}
 	conn->params = conn->login->params;
 	conn_apply_params(conn, params);
+	conn->recovery = (uint8_t)session->params.active[PARAM_ERROR_RECOVERY_LEVEL];
+	/* beside the window, as many as may wait to be acknowledged */
+	if (conn->recovery)
+		command_pool_init(conn, 2 * conn->server->limits.queue_depth + COMMANDS_SPARE);
 	/* what we declared in the login, or the default where it left us no place to */
 	rx->limits = (struct pdu_limits){
 		.max_data = conn->login->declared ? params->mine[PARAM_MAX_RECV_DATA_SEGMENT_LENGTH]
@@ -433,6 +437,7 @@ end_commands(struct conn *conn)
 	/* the numbers of those that wait for their turn are not used up: they may come again elsewhere */
 	if (conn->session)
 		session_unhold(conn);
+	recover_end(conn);
 	for (struct command *cmd = conn->active; cmd; cmd = next) {
 		next = cmd->next;
 		/* what scsi has comes back in its done */

@@ -72,6 +72,8 @@ struct tx_slot {
 	uint8_t tail_len;
 	uint8_t tail[3 + ISCSI_DIGEST_LEN];
 	bool last;             /* the command is over when this is sent */
+	bool again;            /* of a command that is kept, which refers to it */
+	struct command *via;   /* and last: not cmd is over, but this */
 	struct command *cmd;   /* whose data it is; may be NULL when there is none */
 	const uint8_t *linear; /* data in one piece, or NULL: in the task's pages */
 	uint32_t data_off, data_len;
@@ -130,6 +132,7 @@ struct conn {
 	unsigned max_r2t;
 	bool initial_r2t, immediate_data;
 	bool header_digest, data_digest;
+	uint8_t recovery; /* ErrorRecoveryLevel */
 	uint32_t statsn;
 
 	struct rx rx;
@@ -140,6 +143,10 @@ struct conn {
 	struct command *active; /* all that are not free */
 	struct command *by_itt[ITT_BUCKETS];
 	struct command_queue sendq, parkq, runq;
+	struct command_queue keptq; /* by StatSN: not acknowledged */
+	unsigned nkept;
+	uint64_t kept_bytes;
+	uint32_t unacked; /* the oldest StatSN at the last tick */
 	unsigned nrunning; /* with scsi */
 	bool nexus_freeing;
 	unsigned nimmediate;
@@ -158,6 +165,7 @@ struct conn {
 
 	/* nop.c and time-outs */
 	uint64_t last_rx_ms, last_data_ms, last_command_ms;
+	uint64_t asked_again_ms; /* for Data-Out that did not come */
 	uint64_t nop_sent_ms; /* 0: none is out */
 	uint32_t nop_ttt;
 	bool logout_asked;
@@ -266,13 +274,37 @@ void scsi_command_run_queued(struct conn *conn);
 /* -- data_out.c: R2Ts and what comes of them -- */
 enum rx_go data_out_begin(struct conn *conn);
 void data_out_end(struct conn *conn);
+/** Its data digest is wrong. */
+void data_out_bad(struct conn *conn);
 /** Ask for as much as may be asked for. */
 void data_out_solicit(struct command *cmd);
 /** R2Ts that are not sent yet never will be. */
 void data_out_cancel(struct command *cmd);
 
+/** SNACK: R2Ts [from, from + n) once more, 0 = all; false when one of them is not open. */
+bool data_out_ask_again(struct command *cmd, uint32_t from, uint32_t n);
+/** What was asked for a while ago and did not come is asked for again. */
+void data_out_tick(struct conn *conn, uint64_t now);
+
 /* -- data_in.c: Data-In, status -- */
 command_fill_fn data_in_fill;
+/** Recovery level 1: the Data-In PDU of this DataSN into a slot. */
+void data_in_put(struct conn *conn, struct command *cmd, uint32_t datasn, struct tx_slot *slot);
+
+/* -- recover.c: recovery within the connection -- */
+/** The last PDU of its command is to be sent. */
+void recover_remember(struct tx_slot *slot);
+/** And is sent. */
+void recover_keep(struct conn *conn, struct command *cmd);
+/** The initiator has all before this StatSN. */
+void recover_ack(struct conn *conn, uint32_t expstatsn);
+/** Memory is short: was there any to give? */
+bool recover_drop_data(struct conn *conn);
+void recover_unref(struct command *cmd);
+void recover_snack(struct conn *conn);
+void recover_tick(struct conn *conn);
+/** The connection closes: its commands are about to be freed in any order. */
+void recover_end(struct conn *conn);
 
 /* -- tx.c -- */
 void tx_queue(struct conn *conn, struct command *cmd, command_fill_fn *fill);

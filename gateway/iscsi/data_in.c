@@ -4,6 +4,10 @@
  * status, in the last Data-In where it can be (RFC 7143 11.7.3), else in a
  * SCSI Response with the sense data.
  *
+ * At recovery level 1 the status is always in a PDU of its own, so that it can be sent again when the data is kept no
+ * more; all Data-In PDUs of a command have the length that was agreed when the first was made, so that a DataSN says
+ * which bytes they are; and the end of each burst but the last asks for an acknowledgement (11.7.2).
+ *
  * Called again when slots are free; cmd->sent says how far it has come.
  */
 #include <string.h>
@@ -33,7 +37,7 @@ collapses(const struct command *cmd)
 {
 	const struct scsi_task *task = &cmd->task;
 
-	return cmd->send_len && !cmd->write && !task->sense_len &&
+	return !cmd->conn->recovery && cmd->send_len && !cmd->write && !task->sense_len &&
 	       (task->status == SCSI_GOOD || task->status == SCSI_CONDITION_MET);
 }
 
@@ -44,6 +48,52 @@ last_numbers(struct conn *conn, struct command *cmd)
 	command_unhash(cmd);
 	command_leave_window(cmd);
 	return tx_numbers(conn, true);
+}
+
+void
+data_in_put(struct conn *conn, struct command *cmd, uint32_t datasn, struct tx_slot *slot)
+{
+	const struct scsi_task *task = &cmd->task;
+	uint32_t a_burst = (conn->max_burst + cmd->segment - 1) / cmd->segment;
+	uint32_t in_burst = datasn % a_burst * cmd->segment;
+	struct pdu_data_in data = {.itt = cmd->itt, .datasn = datasn};
+	struct pdu_numbers n = tx_numbers(conn, false);
+	bool end;
+
+	data.offset = datasn / a_burst * conn->max_burst + in_burst;
+	data.len = min_of(min_of(cmd->segment, conn->max_burst - in_burst), cmd->send_len - data.offset);
+	end = data.offset + data.len == cmd->send_len;
+	data.final = end || in_burst + data.len == conn->max_burst;
+	pdu_data_in(slot->head, &n, &data);
+	if (data.final && !end) {
+		slot->head[1] |= ISCSI_DATA_ACK;
+		memcpy(slot->head + 8, cmd->lun, sizeof(cmd->lun));
+		put_be32(slot->head + 20, cmd->data_ttt);
+	}
+	slot->cmd = cmd;
+	slot->linear = task->inline_in ? task->inline_buf + data.offset : NULL;
+	slot->data_off = task->inline_in ? 0 : data.offset;
+	slot->data_len = data.len;
+}
+
+static bool
+fill_kept_data(struct conn *conn, struct command *cmd)
+{
+	if (!cmd->segment) {
+		cmd->segment = conn->max_send;
+		cmd->data_ttt = session_new_ttt(conn->session, 0);
+	}
+	while (cmd->sent < cmd->send_len) {
+		struct tx_slot *slot = tx_slot(conn);
+
+		if (!slot)
+			return false;
+		data_in_put(conn, cmd, cmd->datasn++, slot);
+		cmd->sent += slot->data_len;
+		tx_commit(conn, slot);
+		counter_add(&conn->shard->stats.data_in_pdus, 1);
+	}
+	return true;
 }
 
 static bool
@@ -93,7 +143,7 @@ data_in_fill(struct conn *conn, struct command *cmd)
 	struct pdu_numbers n;
 	struct tx_slot *slot;
 
-	if (!fill_data(conn, cmd))
+	if (conn->recovery ? !fill_kept_data(conn, cmd) : !fill_data(conn, cmd))
 		return false;
 	if (collapses(cmd))
 		return true;

@@ -37,6 +37,7 @@ login_phase_init(struct conn *conn)
 		.first_burst = l->first_burst,
 		.max_outstanding_r2t = min_of(l->max_outstanding_r2t, R2T_MAX),
 		.max_connections = l->session_connections,
+		.error_recovery_level = l->error_recovery_level,
 	};
 
 	conn->login = malloc(sizeof(*conn->login));

@@ -106,6 +106,10 @@ tick_full(struct conn *conn, uint64_t now)
 		conn_drain(conn, CLOSE_IDLE);
 		return;
 	}
+	if (conn->recovery) {
+		data_out_tick(conn, now);
+		recover_tick(conn);
+	}
 	tick_nop(conn, now);
 }
 

@@ -86,13 +86,14 @@ params_init(struct params *params, const struct param_limits *limits)
 	params->mine[PARAM_MAX_BURST_LENGTH] = in_range(PARAM_MAX_BURST_LENGTH, limits->max_burst);
 	params->mine[PARAM_FIRST_BURST_LENGTH] = in_range(PARAM_FIRST_BURST_LENGTH, limits->first_burst);
 	params->mine[PARAM_DEFAULT_TIME2WAIT] = 2;
-	/* at recovery level 0 nothing of a lost session is kept */
+	/* below recovery level 2 nothing of a lost session is kept */
 	params->mine[PARAM_DEFAULT_TIME2RETAIN] = 0;
 	params->mine[PARAM_MAX_OUTSTANDING_R2T] =
 		in_range(PARAM_MAX_OUTSTANDING_R2T, limits->max_outstanding_r2t);
 	params->mine[PARAM_DATA_PDU_IN_ORDER] = 1;
 	params->mine[PARAM_DATA_SEQUENCE_IN_ORDER] = 1;
-	params->mine[PARAM_ERROR_RECOVERY_LEVEL] = 0;
+	params->mine[PARAM_ERROR_RECOVERY_LEVEL] =
+		in_range(PARAM_ERROR_RECOVERY_LEVEL, limits->error_recovery_level);
 	params->mine[PARAM_PROTOCOL_LEVEL] = 1;
 }
 
@@ -178,6 +179,8 @@ offer_number(struct params *params, enum param param, const char *value, struct 
 		return;
 	}
 	/* 13.14: FirstBurstLength must not exceed MaxBurstLength */
+	if (param == PARAM_ERROR_RECOVERY_LEVEL && params->discovery)
+		mine = 0;
 	if (param == PARAM_FIRST_BURST_LENGTH)
 		mine = min_of(mine, params->active[PARAM_MAX_BURST_LENGTH]);
 	params->active[param] =

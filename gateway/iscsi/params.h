@@ -97,6 +97,7 @@ struct params {
 struct param_limits {
 	uint32_t max_recv_segment, max_burst, first_burst, max_outstanding_r2t;
 	uint32_t max_connections; /* of a session */
+	uint32_t error_recovery_level;
 };
 void params_init(struct params *params, const struct param_limits *limits);
 

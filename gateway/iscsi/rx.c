@@ -97,10 +97,12 @@ parse_head(struct conn *conn)
 	if (rx->end - rx->pos < len)
 		return false;
 	if (rx->limits.header_digest && !pdu_head_digest_ok(head, rx->pdu.ahs_len)) {
-		/* 7.8: at recovery level 0 nothing in the header can be believed, its length neither */
+		/* 7.7: nothing in the header can be believed, its length neither */
 		conn_close(conn, CLOSE_HEADER_DIGEST);
 		return false;
 	}
+	if (conn->recovery && conn->state == CONN_FULL)
+		recover_ack(conn, rx->pdu.expstatsn);
 	memcpy(rx->head, head, ISCSI_BHS_LEN);
 	if (rx->pdu.ahs_len)
 		memcpy(rx->ahs_bytes, head + ISCSI_BHS_LEN, rx->pdu.ahs_len);

@@ -212,12 +212,18 @@ plain_begin(struct conn *conn)
 	return RX_GO;
 }
 
-/* At level 0 there is nothing to ask for again (11.16), and the login is over. */
+/* The login is over; at level 0 there is nothing to ask for again (11.16). */
 static enum rx_go
 refuse_begin(struct conn *conn)
 {
 	conn->rx.reject = ISCSI_REJECT_PROTOCOL;
 	return RX_GO;
+}
+
+static enum rx_go
+snack_begin(struct conn *conn)
+{
+	return conn->recovery ? RX_GO : refuse_begin(conn);
 }
 
 /* -- end: it is complete ------------------------------------------------- */
@@ -270,7 +276,7 @@ static const struct {
 	[ISCSI_TEXT_REQUEST] = {text_begin, text_end, true, true},
 	[ISCSI_DATA_OUT] = {data_out_begin, data_out_end, false, false},
 	[ISCSI_LOGOUT_REQUEST] = {plain_begin, request_end, true, true},
-	[ISCSI_SNACK_REQUEST] = {refuse_begin, NULL, false, false},
+	[ISCSI_SNACK_REQUEST] = {snack_begin, recover_snack, false, false},
 };
 
 enum rx_go
@@ -332,8 +338,11 @@ rx_digest_error(struct conn *conn)
 	conn_reject(conn, ISCSI_REJECT_DATA_DIGEST, rx->head);
 	/* 7.8: a Data-Out can be answered with a status; at level 0 the rest cannot be asked for again */
 	if (rx->pdu.opcode == ISCSI_DATA_OUT && rx->cmd) {
-		scsi_command_condition(rx->cmd, ISCSI_COND_CRC_ERROR);
-		data_out_end(conn);
+		data_out_bad(conn);
+	} else if (conn->recovery) {
+		/* it counts as not received: the initiator sends it again (7.2.1) */
+		if (rx->cmd && rx->pdu.opcode != ISCSI_DATA_OUT)
+			command_free(rx->cmd);
 	} else if (rx->pdu.opcode != ISCSI_DATA_OUT) {
 		conn_drain(conn, CLOSE_DATA_DIGEST);
 	}

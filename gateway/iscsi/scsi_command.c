@@ -228,9 +228,14 @@ too_large(const struct conn *conn, const struct command *cmd)
 static int
 start(struct conn *conn, struct command *cmd)
 {
+	int rc;
+
 	if (cmd->write && conn->ncollect && conn->collect_bytes + cmd->edtl > conn->server->budget)
 		return -EAGAIN;
-	if (scsi_task_start(&cmd->task) == -EAGAIN) {
+	rc = scsi_task_start(&cmd->task);
+	if (rc == -EAGAIN && recover_drop_data(conn))
+		rc = scsi_task_start(&cmd->task);
+	if (rc == -EAGAIN) {
 		if (too_large(conn, cmd)) {
 			scsi_command_condition(cmd, ISCSI_COND_TOO_LARGE);
 			return 0;

@@ -47,6 +47,8 @@ struct session;
 	STAT(task_management)                                                                                \
 	STAT(nop_ins_sent)                                                                                   \
 	STAT(ignored_pdus)     /* outside of the command window, or for a task that is gone */               \
+	STAT(snacks)                                                                                         \
+	STAT(sent_again)       /* what SNACKs asked for, and R2Ts for data that was lost */           \
 	STAT(parked)           /* commands that waited for memory */                                         \
 	STAT(asked_again)      /* of those, whose data was let go and asked for again */                     \
 	STAT(failed_transfers) /* commands that ended with a condition of RFC 7143 11.4.7.2 */

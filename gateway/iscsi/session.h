@@ -29,6 +29,7 @@ struct session {
 
 	/* 4.2.2.1: the window is [expcmdsn, maxcmdsn] as last told */
 	uint32_t expcmdsn, maxcmdsn;
+	uint32_t last_ttt;
 	unsigned outstanding; /* non-immediate commands without an answer */
 	struct command *held; /* came before their turn, by CmdSN */
 
@@ -72,6 +73,14 @@ enum cmdsn_verdict { CMDSN_NOW, CMDSN_LATER, CMDSN_IGNORE };
 enum cmdsn_verdict session_cmdsn(const struct session *session, uint32_t cmdsn);
 /** MaxCmdSN to tell now; never goes back. */
 uint32_t session_maxcmdsn(struct session *session, bool narrow);
+
+/** A Target Transfer Tag with this number in its lowest four bits; used again after 2^28 others alone. */
+static inline uint32_t
+session_new_ttt(struct session *session, unsigned low)
+{
+	session->last_ttt = (session->last_ttt + 1) % 0x0fffffff;
+	return session->last_ttt << 4 | low;
+}
 
 /** Serial number arithmetic of RFC 1982. */
 static inline int32_t

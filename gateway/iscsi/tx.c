@@ -64,7 +64,8 @@ tx_slot(struct conn *conn)
 	if (tx->n == TX_SLOTS)
 		return NULL;
 	slot = &tx->slot[(tx->first + tx->n) % TX_SLOTS];
-	slot->last = false;
+	slot->last = slot->again = false;
+	slot->via = NULL;
 	slot->cmd = NULL;
 	slot->linear = NULL;
 	slot->data_off = slot->data_len = 0;
@@ -125,6 +126,8 @@ tx_commit(struct conn *conn, struct tx_slot *slot)
 		put_le32(slot->tail + pad, data_digest(slot, slot->tail, pad));
 		slot->tail_len = (uint8_t)(pad + ISCSI_DIGEST_LEN);
 	}
+	if (conn->recovery && slot->last && !slot->via)
+		recover_remember(slot);
 	conn->tx.n++;
 	counter_add(&conn->pdus_out, 1);
 	counter_add(&conn->shard->stats.pdus_out, 1);
@@ -172,6 +175,15 @@ gather(const struct tx_slot *slot, uint32_t skip, struct iovec *iov, unsigned *n
 	return true;
 }
 
+static void
+sent(struct conn *conn, struct command *cmd)
+{
+	if (cmd->keep)
+		recover_keep(conn, cmd);
+	else
+		command_free(cmd);
+}
+
 /* n bytes are gone. */
 static void
 consume(struct conn *conn, size_t n)
@@ -189,8 +201,10 @@ consume(struct conn *conn, size_t n)
 		n -= slot_bytes(slot);
 		tx->first = (tx->first + 1) % TX_SLOTS;
 		tx->n--;
+		if (slot->again)
+			recover_unref(slot->cmd);
 		if (slot->last)
-			command_free(slot->cmd);
+			sent(conn, slot->via ? slot->via : slot->cmd);
 	}
 	tx->sent = (uint32_t)n;
 }

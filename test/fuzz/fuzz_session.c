@@ -56,6 +56,7 @@ static const struct {
 	OFFER("InitialR2T=No\0ImmediateData=Yes\0FirstBurstLength=4096\0MaxBurstLength=8192\0MaxOutstandingR2T=3\0"),
 	OFFER("InitialR2T=No\0ImmediateData=No\0MaxRecvDataSegmentLength=512\0"),
 	OFFER("MaxBurstLength=512\0MaxOutstandingR2T=16\0MaxRecvDataSegmentLength=65536\0"),
+	OFFER("ErrorRecoveryLevel=1\0MaxConnections=4\0InitialR2T=No\0MaxBurstLength=1024\0MaxRecvDataSegmentLength=512\0"),
 };
 
 static void
@@ -135,6 +136,12 @@ step(struct raw *raw, const uint8_t *p, uint32_t *last_ttt)
 		put_be32(bhs + 32, raw->cmdsn - 1);
 		put_be32(bhs + 36, p[6]);
 		put_be32(bhs + 40, p[7] * 256u);
+		/* SNACK: BegRun, RunLength, and an ExpStatSN that may lag */
+		if (opcode == 0x10) {
+			put_be32(bhs + 28, raw->expstatsn - p[10]);
+			put_be32(bhs + 40, p[7] + ((p[1] & 0xf) == 1 ? raw->expstatsn - p[10] : 0));
+			put_be32(bhs + 44, p[6]);
+		}
 	}
 	if (p[8] == 0xff) {
 		put_be24(bhs + 5, len);

@@ -128,16 +128,19 @@ raw_send(struct raw *raw, uint8_t bhs[RAW_BHS], const void *data, uint32_t len)
 	put_be24(bhs + 5, len);
 	memcpy(out, bhs, RAW_BHS);
 	if (raw->header_digest) {
-		put_le32(out + n, crc32c(0, out, RAW_BHS));
+		put_le32(out + n, crc32c(0, out, RAW_BHS) ^ raw->spoil_header);
+		raw->spoil_header = false;
 		n += 4;
 	}
 	if (len) {
 		memcpy(out + n, data, len);
 		memset(out + n + len, 0, pad);
 		if (raw->data_digest)
-			put_le32(out + n + len + pad, crc32c(0, out + n, len + pad));
+			put_le32(out + n + len + pad, crc32c(0, out + n, len + pad) ^ raw->spoil_data);
 		n += len + pad + (raw->data_digest ? 4 : 0);
 	}
+	if (len)
+		raw->spoil_data = false;
 	rc = raw_bytes(raw, out, n);
 	free(out);
 	return rc;

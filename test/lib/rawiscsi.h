@@ -24,6 +24,7 @@ struct raw {
 	uint32_t cmdsn, expstatsn;
 	uint32_t expcmdsn, maxcmdsn; /* as last told */
 	bool header_digest, data_digest;
+	bool spoil_header, spoil_data; /* the next PDU's digest: once */
 	/* what came last */
 	uint8_t bhs[RAW_BHS];
 	uint8_t *data;
