@@ -22,11 +22,12 @@ all=(discovery login ext4-thin xfs-raw xfs-thin-digests ext4-raw-digests resize-
 	sg-inq-vpd sg-opcodes sg-logs sg-compare-and-write sg-write-same-unmap-lba-status sg-xcopy sg-rtpg sg-persist sg-sanitize
 	chap chap-mutual chap-refused multipath-link-down)
 read -r -a scenarios <<<"${SCENARIOS:-${all[*]}}"
-limit=${SCENARIO_TIMEOUT:-120} # of one scenario; the whole has one of its own below
+limit=${SCENARIO_TIMEOUT:-240} # of one scenario; the whole has one of its own below
 
 machine=''
 cleanup_more() {
-	[ -z "$machine" ] || kill -KILL "$machine" 2>/dev/null || true
+	# the emulator itself: what started it cannot pass a KILL on
+	[ ! -s "$work/machine.pid" ] || [ -z "$machine" ] || kill -KILL "$(cat "$work/machine.pid")" 2>/dev/null || true
 }
 
 # -- the daemon
@@ -45,6 +46,9 @@ sed -i 's/"listen": \["127.0.0.1:0"\]/"listen": ["127.0.0.1:0", "127.0.0.1:0"]/'
 start_daemon --create-missing
 portal2=$(sed -n 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p' "$work/daemon.log" | grep -vx "$portal")
 [ -n "$portal2" ] || fail "no second portal"
+# the same after a restart
+jq --arg a "$portal" --arg b "$portal2" '.listen = [$a, $b]' "$config" >"$work/new.json"
+cat "$work/new.json" >"$config"
 
 # -- what the machine asks for
 # used LUN: bytes that its volume takes
@@ -57,17 +61,23 @@ used() {
 resize() { ctl volume resize "$1" --size "$2" >/dev/null; }
 link() { echo "set_link $1 $2" >&"$monitor"; }
 
+portal() { ctl portal "$1" "$portal2"; }
+kick() { ctl session kick --target "$iqn"; }
+restart() { # SIGNAL
+	local pid=$daemon
+	daemon=''
+	kill "-$1" "$pid"
+	wait "$pid" || [ "$1" = KILL ] || fail "the daemon ended with code $?"
+	start_daemon
+}
+
 answer() {
-	local reply
+	local word=OK
 	case $1 in
-	used | resize | link) ;;
-	*) echo "NO $1 is not known"; return ;;
+	used | resize | link | portal | kick | restart) "$@" >"$work/reply" 2>&1 || word=NO ;;
+	*) word="NO, what is" ;;
 	esac
-	if reply=$("$@" 2>&1); then
-		echo "OK $(tr '\n' ' ' <<<"$reply")"
-	else
-		echo "NO $(tr '\n' ' ' <<<"$reply")"
-	fi
+	echo "$word $(tr '\n' ' ' <"$work/reply")"
 }
 
 # -- the machine: two network cards, each of which reaches this host's loopback by an address of its own
@@ -86,8 +96,8 @@ words="console=ttyS0 panic=-1 quiet loglevel=4 mitigations=off lungate.iqn=$iqn 
 words+=" lungate.portal=10.0.2.2:${portal##*:} lungate.portal2=10.0.3.2:${portal2##*:}"
 words+=" lungate.secret=$secret lungate.secret_in=$secret_in"
 words+=" lungate.scenarios=$(IFS=, && echo "${scenarios[*]}")"
-timeout -k 5 "${MACHINE_TIMEOUT:-900}" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 768 \
-	-nodefaults -no-user-config -display none -no-reboot -kernel "$work/machine/vmlinuz" -initrd "$work/machine/initrd" \
+timeout -k 5 "${MACHINE_TIMEOUT:-900}" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi,tb-size=256 -cpu max -smp 2 -m 768 \
+	-nodefaults -no-user-config -pidfile "$work/machine.pid" -display none -no-reboot -kernel "$work/machine/vmlinuz" -initrd "$work/machine/initrd" \
 	-append "$words" -serial "file:$work/console" -chardev "pipe,id=tell,path=$work/tell" -serial chardev:tell \
 	-chardev "pipe,id=monitor,path=$work/monitor" -mon monitor "${net[@]}" >"$work/out" 2>&1 &
 machine=$!

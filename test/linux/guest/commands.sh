@@ -137,7 +137,7 @@ scenario_sg_write_same_unmap_lba_status() {
 	sg_login
 	# nothing is mapped yet
 	expect 0 sg_get_lba_status --lba=0 --brief $dev
-	says "0x0000000000000000 0x200000 1 0"
+	says "0x0000000000000000 $(printf '0x%x' "$(blockdev --getsz $dev)") 1 0"
 	# three chunks of a pattern, in one command
 	fill /tmp/pattern 125 1
 	expect 0 sg_write_same --16 --in=/tmp/pattern --lba=4096 --num=6144 $dev
@@ -163,7 +163,7 @@ scenario_sg_write_same_unmap_lba_status() {
 	# and the rest, by WRITE SAME
 	expect 0 sg_write_same --unmap --ndob --lba=4096 --num=6144 $dev
 	expect 0 sg_get_lba_status --lba=4096 --brief $dev
-	says "0x0000000000001000 0x1ff000 1 0"
+	says "0x0000000000001000 $(printf '0x%x' $(($(blockdev --getsz $dev) - 4096))) 1 0"
 	expect 0 sg_write_same --10 --ff --lba=0 --num=16 $dev
 	block 15 /tmp/is 1
 	fill /tmp/ff 377 1
