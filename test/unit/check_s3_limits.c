@@ -160,7 +160,9 @@ START_TEST(test_reads_first)
 	go(&b);
 	finish(&b);
 	/* who wrote first is not forgotten: one after eight */
+	canned_lock(server);
 	ck_assert_str_eq(order, "ggggggggpggggppp");
+	canned_unlock(server);
 }
 END_TEST
 
