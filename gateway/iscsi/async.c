@@ -4,7 +4,7 @@
  *
  *   asked      event 1: log out, you have so long
  *   -> logged out        he did
- *   -> dropped           he did not: event 3, which he may read or not, then the end (DRAIN, CLOSING)
+ *   -> dropped           he did not: event 3, or 2 where only this connection goes, which he may read or not, then the end (DRAIN, CLOSING)
  *
  * Changes of LUNs are unit attentions (SPC-4), not events: asynchronous event reporting, which event 0 carries,
  * left SCSI with SPC-3, and nobody negotiates it.
@@ -64,8 +64,7 @@ conn_ask_logout(struct conn *conn, enum close_reason reason, unsigned grace_ms)
 		conn->drop_at_ms = now + grace_ms;
 		conn->drop_reason = reason;
 		/* Parameter3: how long he has, in seconds */
-		async_send(conn, ISCSI_ASYNC_LOGOUT, conn->cid, 0,
-			   (uint16_t)((grace_ms + 999) / 1000));
+		async_send(conn, ISCSI_ASYNC_LOGOUT, conn->cid, 0, (uint16_t)((grace_ms + 999) / 1000));
 		break;
 	case CONN_LOGIN:
 	case CONN_WAITING:
@@ -83,13 +82,23 @@ conn_ask_logout(struct conn *conn, enum close_reason reason, unsigned grace_ms)
 	loop_timer_start(&conn->timer, min_of(grace_ms, conn_tick_ms(conn->server)));
 }
 
+/* Other connections of the session, which stay when only this one goes. */
+static bool
+has_company(const struct conn *conn)
+{
+	return conn->session->conns != conn || conn->session_next;
+}
+
 void
 conn_drop(struct conn *conn, enum close_reason reason)
 {
 	switch (conn->state) {
 	case CONN_FULL:
 		/* Parameter2 and 3: he may come again at once, and nothing is kept for him */
-		async_send(conn, ISCSI_ASYNC_DROP_SESSION, 0, 0, 0);
+		if (reason == CLOSE_PORTAL_REMOVED && has_company(conn))
+			async_send(conn, ISCSI_ASYNC_DROP_CONNECTION, conn->cid, 0, 0);
+		else
+			async_send(conn, ISCSI_ASYNC_DROP_SESSION, 0, 0, 0);
 		conn_drain(conn, reason);
 		break;
 	case CONN_MOVING:

@@ -24,6 +24,18 @@ struct kick {
 	size_t n;
 };
 
+/* Sessions count once, whatever the number of their connections; of a portal it is the connections that count. */
+static bool
+is_counted(const struct conn *conn, const struct kick *kick)
+{
+	if (kick->reason == CLOSE_PORTAL_REMOVED || !conn->session)
+		return false;
+	for (const struct conn *c = conn->session->conns; c; c = c->session_next)
+		if (c->drop_id == kick->id)
+			return true;
+	return false;
+}
+
 static int
 ask_shard(void *arg)
 {
@@ -34,7 +46,7 @@ ask_shard(void *arg)
 		next = conn->next;
 		if (conn->state == CONN_CLOSING || conn->state == CONN_DRAIN || !kick->match(conn, kick->arg))
 			continue;
-		kick->n++;
+		kick->n += !is_counted(conn, kick);
 		conn->drop_id = kick->id;
 		conn_ask_logout(conn, kick->reason, kick->grace_ms);
 	}
