@@ -45,6 +45,7 @@
 #define HOT_MS 4000u
 #define PACE_NS 1500000u /* an operation; the server needs the rest of the machine */
 #define FLUSH_EVERY 60
+#define PATIENCE_NS 60000000000u
 
 enum what { READ, WRITE, UNMAP, FLUSH };
 
@@ -422,6 +423,41 @@ compare(unsigned lun, uint32_t lba, const unsigned char *p, bool crashed)
 	return 1;
 }
 
+/* As an initiator does with NOT READY and BUSY. */
+static struct scsi_task *
+read_patiently(unsigned lun, uint32_t lba)
+{
+	uint64_t begun = clock_ns();
+
+	for (;;) {
+		struct scsi_task *task =
+			iscsi_read16_sync(iscsi, (int)lun, lba, 64 * BLOCK, BLOCK, 0, 0, 0, 0, 0);
+
+		if (task && task->status == SCSI_STATUS_GOOD && task->datain.size == (int)(64 * BLOCK))
+			return task;
+		if (!task || task->status == SCSI_STATUS_GOOD || clock_ns() - begun > PATIENCE_NS)
+			broken("LUN %u LBA %u: a read failed after the fault: %s", lun, lba,
+			       iscsi_get_error(iscsi));
+		scsi_free_scsi_task(task);
+		(void)usleep(100000);
+	}
+}
+
+static void
+flush_patiently(unsigned lun)
+{
+	uint64_t begun = clock_ns();
+
+	do {
+		memset(&seen, 0, sizeof(seen));
+		send_flush(lun);
+		wait_quiet();
+		if (!seen.write_errors)
+			return;
+	} while (clock_ns() - begun < PATIENCE_NS);
+	broken("LUN %u: a flush failed after the fault: %s", lun, seen.sense);
+}
+
 static void
 read_back(bool crashed)
 {
@@ -429,21 +465,11 @@ read_back(bool crashed)
 
 	wait_quiet();
 	for (unsigned lun = 0; lun < LUNS; lun++) {
-		if (!crashed) {
-			memset(&seen, 0, sizeof(seen));
-			send_flush(lun);
-			wait_quiet();
-			if (seen.write_errors)
-				broken("LUN %u: a flush failed after the fault: %s", lun, seen.sense);
-		}
+		if (!crashed)
+			flush_patiently(lun);
 		for (uint32_t lba = 0; lba < BLOCKS; lba += 64) {
-			struct scsi_task *task =
-				iscsi_read16_sync(iscsi, (int)lun, lba, 64 * BLOCK, BLOCK, 0, 0, 0, 0, 0);
+			struct scsi_task *task = read_patiently(lun, lba);
 
-			if (!task || task->status != SCSI_STATUS_GOOD ||
-			    task->datain.size != (int)(64 * BLOCK))
-				broken("LUN %u LBA %u: a read failed after the fault: %s", lun, lba,
-				       iscsi_get_error(iscsi));
 			for (uint32_t i = 0; i < 64; i++)
 				wrong +=
 					compare(lun, lba + i, task->datain.data + (size_t)i * BLOCK, crashed);
