@@ -88,8 +88,10 @@ static const struct json_key limit_keys[] = {
 		   .help = "FirstBurstLength that is offered at most"),
 	CONFIG_KEY(config_limits, max_outstanding_r2t, UINT, .min = 1, .max = 65535,
 		   .help = "MaxOutstandingR2T that is offered at most"),
-	CONFIG_KEY(config_limits, error_recovery_level, UINT, .max = 1,
-		   .help = "ErrorRecoveryLevel that is offered at most: 0 or 1"),
+	CONFIG_KEY(config_limits, error_recovery_level, UINT, .max = 2,
+		   .help = "ErrorRecoveryLevel that is offered at most: 0 to 2"),
+	CONFIG_KEY(config_limits, task_retain_s, UINT, .max = 3600,
+		   .help = "tasks of a lost connection are kept so long, at recovery level 2"),
 	CONFIG_KEY(config_limits, session_connections, UINT, .min = 1, .max = 64,
 		   .help = "connections of one session: MaxConnections that is offered at most"),
 };
@@ -493,6 +495,7 @@ limit_defaults(struct config_limits *limits)
 		.first_burst = def.first_burst,
 		.max_outstanding_r2t = def.max_outstanding_r2t,
 		.error_recovery_level = def.error_recovery_level,
+		.task_retain_s = def.task_retain_s,
 		.session_connections = def.session_connections,
 	};
 }
@@ -514,6 +517,7 @@ config_iscsi_limits(const struct config_limits *limits, struct iscsi_limits *ret
 		.first_burst = (uint32_t)limits->first_burst,
 		.max_outstanding_r2t = (unsigned)limits->max_outstanding_r2t,
 		.error_recovery_level = (unsigned)limits->error_recovery_level,
+		.task_retain_s = (unsigned)limits->task_retain_s,
 		.session_connections = (unsigned)limits->session_connections,
 	};
 }

@@ -109,7 +109,7 @@ struct config_limits {
 	uint64_t max_connections, max_connections_per_address, max_logins;
 	uint64_t login_timeout_ms, idle_timeout_ms, nop_interval_ms, nop_timeout_ms;
 	uint64_t queue_depth, max_recv_segment, max_burst, first_burst, max_outstanding_r2t;
-	uint64_t error_recovery_level, session_connections;
+	uint64_t error_recovery_level, task_retain_s, session_connections;
 };
 
 /** What all object stores together may take. */

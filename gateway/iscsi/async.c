@@ -68,6 +68,7 @@ conn_ask_logout(struct conn *conn, enum close_reason reason, unsigned grace_ms)
 		break;
 	case CONN_LOGIN:
 	case CONN_WAITING:
+	case CONN_LOST:
 		conn_close(conn, reason);
 		return;
 	case CONN_LOGOUT:

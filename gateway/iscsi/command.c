@@ -46,7 +46,7 @@ pool_grow(struct conn *conn)
 	if (!slab)
 		return false;
 	for (unsigned i = COMMAND_SLAB; i-- > 0;) {
-		slab[i].conn = conn;
+		slab[i].home = conn;
 		slab[i].next = pool->free;
 		pool->free = &slab[i];
 	}
@@ -106,6 +106,7 @@ command_new(struct conn *conn)
 	pool->nfree--;
 	pool->used++;
 	command_clear(cmd);
+	cmd->conn = conn;
 	cmd->state = COMMAND_RECEIVE;
 	cmd->next = conn->active;
 	cmd->prev = &conn->active;
@@ -141,7 +142,7 @@ command_leave_window(struct command *cmd)
 void
 command_free(struct command *cmd)
 {
-	struct conn *conn = cmd->conn;
+	struct conn *conn = cmd->conn, *home = cmd->home;
 
 	assert(cmd->state != COMMAND_FREE && cmd->state != COMMAND_RUN && !cmd->held);
 	command_dequeue(cmd);
@@ -179,12 +180,14 @@ command_free(struct command *cmd)
 	*cmd->prev = cmd->next;
 	if (cmd->next)
 		cmd->next->prev = cmd->prev;
-	cmd->next = conn->pool.free;
-	conn->pool.free = cmd;
-	conn->pool.nfree++;
-	conn->pool.used--;
+	cmd->next = home->pool.free;
+	home->pool.free = cmd;
+	home->pool.nfree++;
+	home->pool.used--;
 	if (conn->rx.paused)
 		rx_resume(conn);
+	if (home != conn)
+		conn_unpin(home);
 }
 
 /* -- tags ---------------------------------------------------------------- */

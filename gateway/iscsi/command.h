@@ -53,7 +53,8 @@ struct command_queue {
 typedef bool command_fill_fn(struct conn *conn, struct command *cmd);
 
 struct command {
-	struct conn *conn;
+	struct conn *conn; /* its allegiance */
+	struct conn *home; /* whose pool it is from; kept alive while it is another's */
 	struct command *next, **prev; /* conn->active; next: the free list */
 	struct command *hash_next, *held_next;
 	struct command *queue_next, *queue_prev;

@@ -9,6 +9,8 @@
  *     -> FULL     session, nexus, full feature phase
  *   FULL -> LOGOUT   a logout was accepted: tasks end, then DRAIN
  *   any  -> DRAIN    closes when its last words are sent and the initiator has closed too, or after DRAIN_MS
+ *   FULL -> LOST     recovery level 2, the connection failed: tasks wait to be taken over (reassign.c); CLOSING after
+ *                    DefaultTime2Wait and DefaultTime2Retain
  *   any  -> CLOSING  the socket is closed; tasks, nexus, messages are awaited
  *   CLOSING -> freed when pins == 0, the poll handle is closed and no turn is queued
  *
@@ -473,6 +475,31 @@ conn_free_nexus(struct conn *conn)
 }
 
 void
+conn_shut(struct conn *conn, enum close_reason reason)
+{
+	say_why(conn, reason);
+	conn->reason = reason;
+	if (conn->poll_open && !uv_is_closing((uv_handle_t *)&conn->poll))
+		uv_close((uv_handle_t *)&conn->poll, on_poll_closed);
+	if (conn->fd >= 0)
+		close(conn->fd);
+	conn->fd = -1;
+	tx_drop(conn);
+	if (conn->arena_waiting && arena_unwait(conn->server->arena, &conn->arena_waiter)) {
+		conn->arena_waiting = false;
+		conn->pins--; /* our callers still hold the pointer */
+	}
+}
+
+/* It failed: nobody wanted its end. */
+static bool
+may_lose(enum close_reason reason)
+{
+	return reason == CLOSE_PEER || reason == CLOSE_SOCKET || reason == CLOSE_NOP_TIMEOUT ||
+	       reason == CLOSE_STALLED || reason == CLOSE_HEADER_DIGEST;
+}
+
+void
 conn_close(struct conn *conn, enum close_reason reason)
 {
 	bool waiting = conn->state == CONN_WAITING;
@@ -480,24 +507,16 @@ conn_close(struct conn *conn, enum close_reason reason)
 	if (conn->state == CONN_CLOSING)
 		return;
 	assert(conn->state != CONN_MOVING);
-	say_why(conn, reason);
-	conn->reason = reason;
+	if (conn->state == CONN_FULL && !conn->logout_asked && may_lose(reason) && conn_lose(conn, reason))
+		return;
 	conn->state = CONN_CLOSING;
 	crowd_remove(conn);
 	loop_timer_stop(&conn->timer);
-	if (conn->poll_open && !uv_is_closing((uv_handle_t *)&conn->poll))
-		uv_close((uv_handle_t *)&conn->poll, on_poll_closed);
-	close(conn->fd);
-	conn->fd = -1;
-	tx_drop(conn);
+	conn_shut(conn, reason);
 	/* a callback of what follows must not be the last one */
 	conn_pin(conn);
 	if (waiting)
 		session_cancel_wait(conn);
-	if (conn->arena_waiting && arena_unwait(conn->server->arena, &conn->arena_waiter)) {
-		conn->arena_waiting = false;
-		conn_unpin(conn);
-	}
 	end_commands(conn);
 	/* tasks of a connection end with it; the nexus, with the last */
 	if (conn->session && !session_lives(conn->session))

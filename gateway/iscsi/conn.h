@@ -32,6 +32,7 @@ enum conn_state {
 	CONN_WAITING, /* its session waits for the end of another */
 	CONN_FULL,
 	CONN_LOGOUT,  /* accepted: tasks end, the answer goes out, then it closes */
+	CONN_LOST,    /* recovery level 2: the socket is closed, its tasks wait for another connection */
 	CONN_DRAIN,   /* closes when its last words are sent */
 	CONN_CLOSING, /* the socket is closed; what runs is awaited */
 };
@@ -125,6 +126,8 @@ struct conn {
 	struct conn *heir;            /* of the same CID: waits at its login for the end of this one (6.3.4) */
 	struct conn *heir_of;
 	struct command *logout_by;    /* on another connection: wants to know when this one has ended */
+	bool replaced;                /* CONN_LOST: its CID may be another one's */
+	uint64_t lost_until_ms;
 	bool ends_session;            /* CONN_LOGOUT: and all of the session with it */
 
 	/* in effect */
@@ -291,6 +294,19 @@ command_fill_fn data_in_fill;
 /** Recovery level 1: the Data-In PDU of this DataSN into a slot. */
 void data_in_put(struct conn *conn, struct command *cmd, uint32_t datasn, struct tx_slot *slot);
 
+/* -- reassign.c: tasks that outlive their connection -- */
+/** Close the socket and keep the tasks; false where that was not agreed. */
+bool conn_lose(struct conn *conn, enum close_reason reason);
+void tmf_reassign(struct conn *conn, struct command *tmf);
+/** For tmf.c and reassign.c. */
+void tmf_respond(struct command *cmd, enum iscsi_tmf_response response);
+/** Where its Data-Out stands no R2T is out any more: ask for what is missing. */
+void data_out_restart(struct command *cmd);
+/** Send the answer from this DataSN on. */
+void data_in_restart(struct conn *conn, struct command *cmd, uint32_t datasn);
+/** The last step of the socket. */
+void conn_shut(struct conn *conn, enum close_reason reason);
+
 /* -- recover.c: recovery within the connection -- */
 /** The last PDU of its command is to be sent. */
 void recover_remember(struct tx_slot *slot);
@@ -303,6 +319,10 @@ bool recover_drop_data(struct conn *conn);
 void recover_unref(struct command *cmd);
 void recover_snack(struct conn *conn);
 void recover_tick(struct conn *conn);
+/** The command of this tag whose answer is not acknowledged. */
+struct command *recover_find(struct conn *conn, uint32_t itt);
+/** It is kept no more, but not over. */
+void recover_take_out(struct command *cmd);
 /** The connection closes: its commands are about to be freed in any order. */
 void recover_end(struct conn *conn);
 

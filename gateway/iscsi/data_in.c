@@ -76,6 +76,24 @@ data_in_put(struct conn *conn, struct command *cmd, uint32_t datasn, struct tx_s
 	slot->data_len = data.len;
 }
 
+void
+data_in_restart(struct conn *conn, struct command *cmd, uint32_t datasn)
+{
+	if (!datasn)
+		cmd->segment = 0;
+	cmd->datasn = datasn;
+	cmd->sent = 0;
+	if (datasn) {
+		uint32_t a_burst = (conn->max_burst + cmd->segment - 1) / cmd->segment;
+
+		cmd->sent = min_of(cmd->send_len,
+				   datasn / a_burst * conn->max_burst + datasn % a_burst * cmd->segment);
+	}
+	cmd->keep = false;
+	cmd->state = COMMAND_SEND;
+	tx_queue(conn, cmd, data_in_fill);
+}
+
 static bool
 fill_kept_data(struct conn *conn, struct command *cmd)
 {

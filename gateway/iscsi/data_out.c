@@ -110,6 +110,9 @@ find(struct conn *conn, struct data_seq **ret_seq)
 	cmd = command_find(conn, pdu->itt);
 	if (!cmd || cmd->opcode != ISCSI_SCSI_COMMAND || cmd->state != COMMAND_WAIT || !cmd->write)
 		return NULL;
+	/* the rest of it is asked for already */
+	if (ttt == ISCSI_TAG_NONE && cmd->unsolicited.broken && !cmd->unsolicited.open)
+		return NULL;
 	if (ttt == ISCSI_TAG_NONE) {
 		*ret_seq = &cmd->unsolicited;
 		return cmd;
@@ -252,6 +255,28 @@ data_out_ask_again(struct command *cmd, uint32_t from, uint32_t n)
 		tx_queue(cmd->conn, cmd, r2t_fill);
 	counter_add(&cmd->conn->shard->stats.sent_again, 1);
 	return true;
+}
+
+void
+data_out_restart(struct command *cmd)
+{
+	for (unsigned i = 0; i < R2T_MAX; i++) {
+		struct data_seq *seq = &cmd->seq[i];
+
+		if (!seq->open)
+			continue;
+		seq->broken = true;
+		if (seq->got < seq->length && !cmd->condition) {
+			ask_for_rest(cmd, seq);
+		} else {
+			seq->open = false;
+			cmd->nseq--;
+		}
+	}
+	if (cmd->unsolicited.open) {
+		cmd->unsolicited.open = false;
+		cmd->asked = cmd->got;
+	}
 }
 
 void

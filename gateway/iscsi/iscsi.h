@@ -36,7 +36,8 @@ struct iscsi_limits {
 	uint32_t max_burst;              /* 1 MiB at most offered */
 	uint32_t first_burst;            /* 262144 */
 	unsigned max_outstanding_r2t;    /* 16 */
-	unsigned error_recovery_level;   /* offered at most: 0 or 1 */
+	unsigned error_recovery_level;   /* offered at most: 2 */
+	unsigned task_retain_s;          /* DefaultTime2Retain at most, 20: at level 2 */
 	unsigned session_connections;    /* MaxConnections offered at most: 4 */
 };
 void iscsi_limits_default(struct iscsi_limits *limits);

@@ -21,6 +21,7 @@ libgateway_a_SOURCES += \
 	gateway/iscsi/params.c gateway/iscsi/params.h \
 	gateway/iscsi/pdu.c gateway/iscsi/pdu.h \
 	gateway/iscsi/portal.c \
+	gateway/iscsi/reassign.c \
 	gateway/iscsi/recover.c \
 	gateway/iscsi/rx.c \
 	gateway/iscsi/rx_ops.c \

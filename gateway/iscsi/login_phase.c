@@ -38,6 +38,7 @@ login_phase_init(struct conn *conn)
 		.max_outstanding_r2t = min_of(l->max_outstanding_r2t, R2T_MAX),
 		.max_connections = l->session_connections,
 		.error_recovery_level = l->error_recovery_level,
+		.task_retain_s = l->task_retain_s,
 	};
 
 	conn->login = malloc(sizeof(*conn->login));

@@ -6,6 +6,7 @@
  *                     goes out, behind all others; then the connection closes
  *   this connection   the same for its own tasks, which are awaited; the session goes on with the others, or ends
  *                     when there is none
+ *   for recovery      another one closes, or has been lost; its tasks stay (reassign.c)
  *   another one       it closes; the response goes out when its last task has ended
  */
 #include <string.h>
@@ -95,6 +96,26 @@ logout_other(struct conn *conn, struct command *cmd, uint16_t cid)
 	}
 }
 
+/* 11.14.1: its tasks wait to be taken over, by this connection or another. */
+static void
+logout_for_recovery(struct conn *conn, struct command *cmd, uint16_t cid)
+{
+	struct conn *other = conn->session->conns;
+
+	while (other && (other->cid != cid || other->replaced))
+		other = other->session_next;
+	if (conn->recovery < 2 || other == conn) {
+		respond(conn, cmd, ISCSI_LOGOUT_NO_RECOVERY);
+	} else if (!other || (other->state != CONN_LOST && other->state != CONN_FULL)) {
+		respond(conn, cmd, ISCSI_LOGOUT_NO_CID);
+	} else if (other->state == CONN_FULL && !conn_lose(other, CLOSE_LOGOUT)) {
+		respond(conn, cmd, ISCSI_LOGOUT_NO_RECOVERY);
+	} else {
+		other->replaced = true;
+		respond(conn, cmd, ISCSI_LOGOUT_OK);
+	}
+}
+
 static void
 close_others(struct conn *conn)
 {
@@ -129,7 +150,7 @@ logout_request(struct conn *conn, struct command *cmd)
 		return;
 	}
 	if (reason == ISCSI_LOGOUT_RECOVERY) {
-		respond(conn, cmd, ISCSI_LOGOUT_NO_RECOVERY);
+		logout_for_recovery(conn, cmd, cid);
 		return;
 	}
 	if (reason == ISCSI_LOGOUT_CONNECTION && cid != conn->cid) {

@@ -130,6 +130,10 @@ conn_tick(struct conn *conn)
 		else
 			tick_full(conn, now);
 		break;
+	case CONN_LOST:
+		if (now >= conn->lost_until_ms)
+			conn_close(conn, CLOSE_UNRECOVERED);
+		break;
 	case CONN_LOGOUT:
 		if (conn->logout_asked && now >= conn->drop_at_ms)
 			conn_drop(conn, conn->drop_reason);

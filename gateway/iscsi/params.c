@@ -86,8 +86,7 @@ params_init(struct params *params, const struct param_limits *limits)
 	params->mine[PARAM_MAX_BURST_LENGTH] = in_range(PARAM_MAX_BURST_LENGTH, limits->max_burst);
 	params->mine[PARAM_FIRST_BURST_LENGTH] = in_range(PARAM_FIRST_BURST_LENGTH, limits->first_burst);
 	params->mine[PARAM_DEFAULT_TIME2WAIT] = 2;
-	/* below recovery level 2 nothing of a lost session is kept */
-	params->mine[PARAM_DEFAULT_TIME2RETAIN] = 0;
+	params->mine[PARAM_DEFAULT_TIME2RETAIN] = in_range(PARAM_DEFAULT_TIME2RETAIN, limits->task_retain_s);
 	params->mine[PARAM_MAX_OUTSTANDING_R2T] =
 		in_range(PARAM_MAX_OUTSTANDING_R2T, limits->max_outstanding_r2t);
 	params->mine[PARAM_DATA_PDU_IN_ORDER] = 1;
@@ -179,6 +178,9 @@ offer_number(struct params *params, enum param param, const char *value, struct 
 		return;
 	}
 	/* 13.14: FirstBurstLength must not exceed MaxBurstLength */
+	/* below recovery level 2 nothing of a lost session is kept */
+	if (param == PARAM_DEFAULT_TIME2RETAIN && params->active[PARAM_ERROR_RECOVERY_LEVEL] < 2)
+		mine = 0;
 	if (param == PARAM_ERROR_RECOVERY_LEVEL && params->discovery)
 		mine = 0;
 	if (param == PARAM_FIRST_BURST_LENGTH)

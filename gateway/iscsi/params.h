@@ -31,12 +31,12 @@ enum param {
 	PARAM_MAX_RECV_DATA_SEGMENT_LENGTH,
 	PARAM_MAX_BURST_LENGTH,
 	PARAM_FIRST_BURST_LENGTH,
+	PARAM_ERROR_RECOVERY_LEVEL,
 	PARAM_DEFAULT_TIME2WAIT,
 	PARAM_DEFAULT_TIME2RETAIN,
 	PARAM_MAX_OUTSTANDING_R2T,
 	PARAM_DATA_PDU_IN_ORDER,
 	PARAM_DATA_SEQUENCE_IN_ORDER,
-	PARAM_ERROR_RECOVERY_LEVEL,
 	PARAM_TASK_REPORTING,
 	PARAM_PROTOCOL_LEVEL,
 	PARAM_SEND_TARGETS,
@@ -97,7 +97,7 @@ struct params {
 struct param_limits {
 	uint32_t max_recv_segment, max_burst, first_burst, max_outstanding_r2t;
 	uint32_t max_connections; /* of a session */
-	uint32_t error_recovery_level;
+	uint32_t error_recovery_level, task_retain_s;
 };
 void params_init(struct params *params, const struct param_limits *limits);
 

@@ -54,13 +54,19 @@ drop_data(struct command *cmd)
 	}
 }
 
-static void
-let_go(struct command *cmd)
+void
+recover_take_out(struct command *cmd)
 {
 	command_dequeue(cmd);
 	cmd->conn->nkept--;
 	cmd->conn->kept_bytes -= cmd->kept_bytes;
 	cmd->kept_bytes = 0;
+}
+
+static void
+let_go(struct command *cmd)
+{
+	recover_take_out(cmd);
 	cmd->acked = true;
 	if (!cmd->refs)
 		command_free(cmd);
@@ -149,8 +155,8 @@ recover_tick(struct conn *conn)
 
 /* -- SNACK --------------------------------------------------------------- */
 
-static struct command *
-find(struct conn *conn, uint32_t itt)
+struct command *
+recover_find(struct conn *conn, uint32_t itt)
 {
 	struct command *cmd = command_find(conn, itt);
 
@@ -283,7 +289,7 @@ recover_snack(struct conn *conn)
 	counter_add(&conn->shard->stats.snacks, 1);
 	switch (pdu->flags & 0x0f) {
 	case SNACK_DATA_R2T:
-		cmd = find(conn, pdu->itt);
+		cmd = recover_find(conn, pdu->itt);
 		if (!cmd || cmd->opcode != ISCSI_SCSI_COMMAND)
 			reject = ISCSI_REJECT_PROTOCOL;
 		else if (cmd->write)

@@ -35,14 +35,16 @@ task_done(struct scsi_task *task)
 	assert(cmd->state == COMMAND_RUN);
 	conn->nrunning--;
 	cmd->state = COMMAND_SEND;
-	if (task->silent || conn->fd < 0) {
+	if (task->silent || conn->state == CONN_CLOSING) {
 		command_free(cmd);
 	} else {
 		cmd->send_len = min_of(task->in_len, task->in_room);
 		conn->answer_bytes -= cmd->answer_bytes;
 		cmd->answer_bytes = cmd->send_len;
 		conn->answer_bytes += cmd->answer_bytes;
-		tx_queue(conn, cmd, data_in_fill);
+		/* otherwise it waits to be taken over */
+		if (conn->state != CONN_LOST)
+			tx_queue(conn, cmd, data_in_fill);
 	}
 	if (conn->state == CONN_LOGOUT)
 		logout_progress(conn);

@@ -31,7 +31,8 @@ iscsi_limits_default(struct iscsi_limits *limits)
 		.max_burst = 1u << 20,
 		.first_burst = 262144,
 		.max_outstanding_r2t = 16,
-		.error_recovery_level = 1,
+		.error_recovery_level = 2,
+		.task_retain_s = 20,
 		.session_connections = 4,
 	};
 }

@@ -48,6 +48,7 @@ struct session;
 	STAT(nop_ins_sent)                                                                                   \
 	STAT(ignored_pdus)     /* outside of the command window, or for a task that is gone */               \
 	STAT(snacks)                                                                                         \
+	STAT(reassigned)       /* tasks that another connection took over */                                 \
 	STAT(sent_again)       /* what SNACKs asked for, and R2Ts for data that was lost */           \
 	STAT(parked)           /* commands that waited for memory */                                         \
 	STAT(asked_again)      /* of those, whose data was let go and asked for again */                     \

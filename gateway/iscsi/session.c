@@ -114,11 +114,12 @@ find_tsih(struct iscsi_server *server, uint16_t tsih)
 	return NULL;
 }
 
-/* Is there room for connections beside the first? */
+/* Can there be connections beside the first, or after it? */
 static bool
 may_join(const struct session *session)
 {
-	return session->params.active[PARAM_MAX_CONNECTIONS] > 1;
+	return session->params.active[PARAM_MAX_CONNECTIONS] > 1 ||
+	       session->params.active[PARAM_ERROR_RECOVERY_LEVEL] == 2;
 }
 
 int
@@ -385,7 +386,7 @@ session_lives(const struct session *session)
 
 /* Under the lock: conn becomes one of the session.  0, 1 = once the connection of its CID has ended, negative. */
 static int
-join(struct conn *conn, struct session *session)
+join(struct conn *conn, struct session *session, struct conn **ret_lose)
 {
 	struct conn *same = NULL;
 	unsigned n = 0;
@@ -397,9 +398,9 @@ join(struct conn *conn, struct session *session)
 	if (strcmp(session->user, conn->login->user) != 0)
 		return -EPERM;
 	for (struct conn *other = session->conns; other; other = other->session_next) {
-		if (other->cid == conn->login->cid)
+		if (other->cid == conn->login->cid && !other->replaced)
 			same = other;
-		else if (conn_lives(other))
+		else if (conn_lives(other) && other->state != CONN_LOST)
 			n++;
 	}
 	if (same && (same->heir || same->state == CONN_WAITING))
@@ -407,6 +408,13 @@ join(struct conn *conn, struct session *session)
 	if (n >= session->params.active[PARAM_MAX_CONNECTIONS])
 		return -EUSERS;
 	attach(session, conn);
+	/* 6.3.4: at level 2 the tasks of the connection that is replaced wait to be taken over */
+	if (same && session->params.active[PARAM_ERROR_RECOVERY_LEVEL] == 2 &&
+	    (same->state == CONN_FULL || same->state == CONN_LOST)) {
+		same->replaced = true;
+		*ret_lose = same;
+		return 0;
+	}
 	if (!same)
 		return 0;
 	same->heir = conn;
@@ -422,6 +430,7 @@ admit_further(struct conn *conn)
 {
 	struct iscsi_server *server = conn->server;
 	struct session *session;
+	struct conn *lose = NULL;
 	int rc;
 
 	if (!conn->login->tsih || !conn->join_shard)
@@ -433,8 +442,10 @@ admit_further(struct conn *conn)
 	else if (!session || !session->target || !same_nexus(session, conn->login, conn->target))
 		rc = -ESRCH;
 	else
-		rc = join(conn, session);
+		rc = join(conn, session, &lose);
 	pthread_mutex_unlock(&server->lock);
+	if (lose && lose->state == CONN_FULL && !conn_lose(lose, CLOSE_REINSTATED))
+		conn_close(lose, CLOSE_REINSTATED);
 	if (rc >= 0 && access_admit(conn) < 0)
 		rc = -EPERM;
 	if (rc < 0)

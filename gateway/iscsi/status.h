@@ -54,6 +54,7 @@ void iscsi_condition_sense(enum iscsi_condition condition, uint8_t sense[ISCSI_C
 	CLOSE(NOT_ISCSI, "not_iscsi", true, "the first bytes are no iSCSI login")                            \
 	CLOSE(OVERSIZE, "oversize", true, "a PDU is longer than was agreed")                                 \
 	CLOSE(HEADER_DIGEST, "header_digest", true, "a header digest is wrong")                              \
+	CLOSE(UNRECOVERED, "unrecovered", true, "its tasks were not taken over in time")                     \
 	CLOSE(DATA_DIGEST, "data_digest", true, "a data digest is wrong")                                    \
 	CLOSE(PROTOCOL, "protocol", true, "the protocol was broken")                                         \
 	CLOSE(NO_MEMORY, "no_memory", true, "out of memory")

@@ -31,8 +31,8 @@ tmf_fill(struct conn *conn, struct command *cmd)
 	return true;
 }
 
-static void
-respond(struct command *cmd, enum iscsi_tmf_response response)
+void
+tmf_respond(struct command *cmd, enum iscsi_tmf_response response)
 {
 	cmd->state = COMMAND_SEND;
 	cmd->response = (uint16_t)response;
@@ -69,7 +69,7 @@ tmf_done(struct scsi_tmf_req *req)
 	if (conn->fd < 0) {
 		command_free(cmd);
 	} else {
-		respond(cmd, response_of(req->result));
+		tmf_respond(cmd, response_of(req->result));
 		/* 11.5.1: a cold reset ends all connections of the target */
 		if (req->function == SCSI_TMF_TARGET_COLD_RESET && req->result == SCSI_TMF_COMPLETE) {
 			tx_flush(conn);
@@ -144,14 +144,14 @@ abort_task(struct conn *conn, struct command *tmf)
 	struct command *cmd = session_find_command(conn->session, tmf->ttt);
 
 	if (!cmd) {
-		respond(tmf, abort_missing(conn, tmf));
+		tmf_respond(tmf, abort_missing(conn, tmf));
 	} else if (cmd->opcode != ISCSI_SCSI_COMMAND || memcmp(cmd->lun, tmf->lun, sizeof(cmd->lun)) != 0 ||
 		   cmd->state == COMMAND_SEND) {
 		/* its answer goes out before ours */
-		respond(tmf, ISCSI_TMF_NO_TASK);
+		tmf_respond(tmf, ISCSI_TMF_NO_TASK);
 	} else if (cmd->state == COMMAND_WAIT) {
 		scsi_command_drop(cmd);
-		respond(tmf, ISCSI_TMF_COMPLETE);
+		tmf_respond(tmf, ISCSI_TMF_COMPLETE);
 	} else {
 		submit(tmf, SCSI_TMF_ABORT_TASK, tmf->ttt);
 	}
@@ -179,13 +179,12 @@ tmf_request(struct conn *conn, struct command *cmd)
 		abort_task(conn, cmd);
 		return;
 	}
-	/* 11.5.1: at recovery level 0 and 1 tasks keep their connection */
 	if (function == ISCSI_TMF_TASK_REASSIGN) {
-		respond(cmd, ISCSI_TMF_NO_REASSIGN);
+		tmf_reassign(conn, cmd);
 		return;
 	}
 	if (function >= ARRAY_SIZE(functions) || !functions[function].known) {
-		respond(cmd, ISCSI_TMF_NOT_SUPPORTED);
+		tmf_respond(cmd, ISCSI_TMF_NOT_SUPPORTED);
 		return;
 	}
 	if (functions[function].ends_waiting)

@@ -133,7 +133,7 @@ START_TEST(a_level_is_agreed)
 	static const struct {
 		const char *key, *level;
 	} offers[] = {
-		{"ErrorRecoveryLevel=0", "0"}, {"ErrorRecoveryLevel=1", "1"}, {"ErrorRecoveryLevel=2", "1"}};
+		{"ErrorRecoveryLevel=0", "0"}, {"ErrorRecoveryLevel=1", "1"}, {"ErrorRecoveryLevel=2", "2"}};
 
 	for (unsigned i = 0; i < 3; i++) {
 		struct raw other;
@@ -149,6 +149,7 @@ START_TEST(a_level_is_agreed)
 		ck_assert_str_eq(json_string_value(json_object_get(params, "ErrorRecoveryLevel")),
 				 offers[i].level);
 		json_decref(list);
+		ck_assert_int_eq(raw_logout(&other), 0);
 		raw_close(&other);
 	}
 }
