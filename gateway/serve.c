@@ -501,10 +501,13 @@ announce(struct serve *serve)
 	char *text;
 
 	printf("lungate: ready");
+	/* the control socket takes changes already */
+	(void)pthread_mutex_lock(&daemon->lock);
 	for (size_t i = 0; i < daemon->nportals; i++) {
 		printf("%s%s", i ? ", " : "; iSCSI at ", daemon->portals[i].bound);
 		json_array_append_new(listen, json_string(daemon->portals[i].bound));
 	}
+	(void)pthread_mutex_unlock(&daemon->lock);
 	printf("; control socket %s\n", daemon->config.control);
 	(void)fflush(stdout);
 	ready = json_pack("{s:b, s:i, s:o, s:s}", "ready", 1, "pid", (int)getpid(), "listen", listen,
