@@ -100,6 +100,18 @@ struct visit {
 	const struct iscsi_access *access;
 };
 
+/* Does one of the session's connections have access?  They may come from different networks. */
+static bool
+any_stays(const struct iscsi_access *access, const struct session *session)
+{
+	struct scsi_view view;
+
+	for (const struct conn *conn = session->conns; conn; conn = conn->session_next)
+		if (judge(access, conn, &view) == 0)
+			return true;
+	return false;
+}
+
 static void
 enforce(const struct iscsi_access *access, struct conn *conn)
 {
@@ -109,7 +121,8 @@ enforce(const struct iscsi_access *access, struct conn *conn)
 	/* what has not begun yet finds nothing there any more */
 	if (!stays)
 		scsi_view_none(&view);
-	(void)scsi_nexus_set_view(conn->session->nexus, &view); /* mostly the same as before */
+	if (stays || !any_stays(access, conn->session))
+		(void)scsi_nexus_set_view(conn->session->nexus, &view); /* mostly the same as before */
 	if (!stays)
 		conn_drop(conn, CLOSE_ACCESS);
 }

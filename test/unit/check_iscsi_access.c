@@ -191,6 +191,37 @@ discover(const char *initiator, const char *value)
 	return text;
 }
 
+/* Whichever of a session's two connections loses its access, the other one goes on and sees what it saw. */
+START_TEST(networks_of_one_session)
+{
+	static const char *const keys = "MaxConnections=2";
+	static const char *const froms[] = {"127.0.0.1", "127.0.0.2"};
+	struct raw raws[2];
+
+	for (unsigned stays = 0; stays < 2; stays++) {
+		struct raw *kept = &raws[stays];
+
+		set_list((struct iscsi_initiator[]){{.name = ME, .network = "127.0.0.0/8"}}, 1);
+		ck_assert_int_eq(raw_connect_from(&raws[0], rig.address, froms[0]), 0);
+		ck_assert_int_eq(raw_login(&raws[0], ME, RIG_TARGET, keys, strlen(keys) + 1), 0);
+		ck_assert_int_eq(raw_connect_from(&raws[1], rig.address, froms[1]), 0);
+		memcpy(raws[1].isid, raws[0].isid, sizeof(raws[1].isid));
+		raws[1].tsih = raws[0].tsih;
+		raws[1].cid = 1;
+		raws[1].cmdsn = raws[0].cmdsn;
+		ck_assert_int_eq(raw_login(&raws[1], ME, RIG_TARGET, "", 0), 0);
+		ck_assert_int_eq(raw_ready(&raws[0], 0), 0);
+		raws[1].cmdsn = raws[0].cmdsn;
+		set_list((struct iscsi_initiator[]){{.name = ME, .network = froms[stays]}}, 1);
+		ck_assert_int_eq(raw_wait_closed(&raws[!stays]), 0);
+		raw_close(&raws[!stays]);
+		ck_assert_int_eq(test_unit(kept, 0), 0);
+		raw_close(kept);
+		ck_assert(iscsirig_await_sessions(&rig, 0));
+	}
+}
+END_TEST
+
 START_TEST(discovery_tells_what_one_may_use)
 {
 	ck_assert_ptr_nonnull(strstr(discover(YOU, "All"), RIG_TARGET));
@@ -322,6 +353,7 @@ main(void)
 	tcase_add_test(tc, everybody_or_the_list);
 	tcase_add_test(tc, who_is_taken_off_the_list_has_to_go);
 	tcase_add_test(tc, each_sees_its_own_luns);
+	tcase_add_test(tc, networks_of_one_session);
 	tcase_add_test(tc, discovery_tells_what_one_may_use);
 	tcase_add_test(tc, accounts);
 	tcase_add_test(tc, discovery_has_accounts_of_its_own);
