@@ -20,7 +20,8 @@ ls "$cache"/packages/*.deb >/dev/null 2>&1 ||
 
 all=(discovery login ext4-thin xfs-raw xfs-thin-digests ext4-raw-digests resize-thin resize-raw
 	sg-inq-vpd sg-opcodes sg-logs sg-compare-and-write sg-write-same-unmap-lba-status sg-xcopy sg-rtpg sg-persist sg-sanitize
-	chap chap-mutual chap-refused multipath-link-down)
+	chap chap-mutual chap-refused multipath-link-down multipath-portal-removed
+	session-kicked daemon-restarted daemon-killed)
 read -r -a scenarios <<<"${SCENARIOS:-${all[*]}}"
 limit=${SCENARIO_TIMEOUT:-240} # of one scenario; the whole has one of its own below
 
@@ -62,7 +63,7 @@ resize() { ctl volume resize "$1" --size "$2" >/dev/null; }
 link() { echo "set_link $1 $2" >&"$monitor"; }
 
 portal() { ctl portal "$1" "$portal2"; }
-kick() { ctl session kick --target "$iqn"; }
+kick() { ctl session kick --initiator iqn.2026-11.net.example:linux --target "$iqn"; }
 restart() { # SIGNAL
 	local pid=$daemon
 	daemon=''
