@@ -426,6 +426,17 @@ send_sequence(struct raw *raw, uint32_t itt, uint32_t ttt, uint32_t from, uint32
 	return 0;
 }
 
+static int
+recv_but_pings(struct raw *raw)
+{
+	int rc;
+
+	do
+		rc = raw_recv(raw);
+	while (rc == 0 && (raw->bhs[0] & 0x3f) == NOP_IN && get_be32(raw->bhs + 16) == UINT32_MAX);
+	return rc;
+}
+
 /* R2Ts that are there already are collected before the first is served. */
 static int
 serve_r2ts(struct raw *raw, uint32_t itt, const uint8_t *out)
@@ -434,7 +445,7 @@ serve_r2ts(struct raw *raw, uint32_t itt, const uint8_t *out)
 		uint32_t ttt, offset, len;
 	} r2t[64];
 	unsigned n = 0;
-	int rc = raw_recv(raw);
+	int rc = recv_but_pings(raw);
 
 	while (rc == 0 && (raw->bhs[0] & 0x3f) == R2T && n < ARRAY_SIZE(r2t)) {
 		if (get_be32(raw->bhs + 16) != itt || get_be32(raw->bhs + 36) != raw->r2ts)

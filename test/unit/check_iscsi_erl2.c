@@ -20,6 +20,18 @@ static struct iscsirig rig;
 static struct raw a, b;
 static uint8_t out[LEN], in[LEN], old[LEN];
 
+/* Pings come whenever an acknowledgement is late. */
+static int
+next_pdu(struct raw *raw)
+{
+	int rc;
+
+	do
+		rc = raw_recv(raw);
+	while (rc == 0 && OPCODE(raw) == ISCSI_NOP_IN);
+	return rc;
+}
+
 static void
 lead(const char *more, size_t len)
 {
@@ -98,7 +110,7 @@ take_place(int how)
 	raw_request(&b, bhs, ISCSI_LOGOUT_REQUEST, 0x80 | ISCSI_LOGOUT_RECOVERY, true);
 	put_be16(bhs + 20, 0);
 	ck_assert_int_eq(raw_send(&b, bhs, NULL, 0), 0);
-	ck_assert_int_eq(raw_recv(&b), 0);
+	ck_assert_int_eq(next_pdu(&b), 0);
 	ck_assert_int_eq(OPCODE(&b), ISCSI_LOGOUT_RESPONSE);
 	ck_assert_int_eq(b.bhs[2], ISCSI_LOGOUT_OK);
 }
@@ -113,7 +125,7 @@ reassign(uint32_t itt, uint32_t datasn)
 	put_be32(bhs + 36, datasn);
 	ck_assert_int_eq(raw_send(&b, bhs, NULL, 0), 0);
 	do
-		ck_assert_int_eq(raw_recv(&b), 0);
+		ck_assert_int_eq(next_pdu(&b), 0);
 	while (OPCODE(&b) != ISCSI_TMF_RESPONSE);
 	return b.bhs[2];
 }
@@ -134,7 +146,7 @@ serve(struct raw *raw, uint32_t itt, unsigned most)
 	for (;;) {
 		uint32_t ttt, offset, len;
 
-		ck_assert_int_eq(raw_recv(raw), 0);
+		ck_assert_int_eq(next_pdu(raw), 0);
 		if (OPCODE(raw) == ISCSI_NOP_IN)
 			continue;
 		if (OPCODE(raw) != ISCSI_R2T)
@@ -198,7 +210,7 @@ START_TEST(a_pdu_is_cut)
 	uint8_t bhs[RAW_BHS] = {ISCSI_DATA_OUT, 0};
 	uint32_t itt = begin_write(0xa1, 0);
 
-	ck_assert_int_eq(raw_recv(&a), 0);
+	ck_assert_int_eq(next_pdu(&a), 0);
 	memcpy(bhs + 16, a.bhs + 16, 8);
 	put_be24(bhs + 5, 1024);
 	ck_assert_int_eq(raw_bytes(&a, bhs, sizeof(bhs)), 0);
@@ -217,7 +229,7 @@ START_TEST(what_runs_runs_on)
 	disk_hold(rig.disk, VOL_WRITE);
 	itt = begin_write(0xa1, 0);
 	for (unsigned n = 0; n < 4; n++) {
-		ck_assert_int_eq(raw_recv(&a), 0);
+		ck_assert_int_eq(next_pdu(&a), 0);
 		ck_assert_int_eq(OPCODE(&a), ISCSI_R2T);
 		ck_assert_int_eq(
 			raw_data_out(&a, itt, get_be32(a.bhs + 20), 0, n * 4096, true, out + n * 4096, 4096),
@@ -254,12 +266,12 @@ START_TEST(a_read_goes_on)
 	ck_assert_int_eq(reassign(itt, 99), ISCSI_TMF_REJECTED);
 	ck_assert_int_eq(reassign(itt, (uint32_t)_i), ISCSI_TMF_COMPLETE);
 	for (uint32_t i = (uint32_t)_i; i < PDUS; i++) {
-		ck_assert_int_eq(raw_recv(&b), 0);
+		ck_assert_int_eq(next_pdu(&b), 0);
 		ck_assert_int_eq(OPCODE(&b), ISCSI_DATA_IN);
 		ck_assert_uint_eq(get_be32(b.bhs + 36), i);
 		ck_assert_mem_eq(b.data, old + i * 1024, 1024);
 	}
-	ck_assert_int_eq(raw_recv(&b), 0);
+	ck_assert_int_eq(next_pdu(&b), 0);
 	ck_assert_int_eq(OPCODE(&b), ISCSI_SCSI_RESPONSE);
 	ck_assert_uint_eq(get_be32(b.bhs + 36), PDUS);
 	expect(out);
@@ -274,17 +286,17 @@ START_TEST(other_segments_begin_anew)
 
 	raw_cdb_rw16(cdb, false, 0, LEN / 512);
 	itt = raw_command(&a, 0, cdb, 16, 0xc1, LEN, NULL, 0);
-	ck_assert_int_eq(raw_recv(&a), 0);
+	ck_assert_int_eq(next_pdu(&a), 0);
 	cut();
 	ck_assert_int_eq(join(1, "MaxRecvDataSegmentLength=512\0", 29), 0);
 	ck_assert_int_eq(reassign(itt, 1), ISCSI_TMF_REJECTED);
 	ck_assert_int_eq(reassign(itt, 0), ISCSI_TMF_COMPLETE);
 	for (uint32_t i = 0; i < LEN / 512; i++) {
-		ck_assert_int_eq(raw_recv(&b), 0);
+		ck_assert_int_eq(next_pdu(&b), 0);
 		ck_assert_uint_eq(b.len, 512);
 		ck_assert_mem_eq(b.data, old + i * 512, 512);
 	}
-	ck_assert_int_eq(raw_recv(&b), 0);
+	ck_assert_int_eq(next_pdu(&b), 0);
 	ck_assert_int_eq(OPCODE(&b), ISCSI_SCSI_RESPONSE);
 }
 END_TEST
@@ -294,7 +306,7 @@ START_TEST(who_cannot_take_over)
 	uint32_t itt = begin_write(0xa1, 0);
 	uint8_t bhs[RAW_BHS];
 
-	ck_assert_int_eq(raw_recv(&a), 0);
+	ck_assert_int_eq(next_pdu(&a), 0);
 	ck_assert_int_eq(join(1, SEGMENT, sizeof(SEGMENT) - 1), 0);
 	ck_assert_int_eq(reassign(itt, 0), ISCSI_TMF_STILL_ALLEGIANT);
 	ck_assert_int_eq(reassign(itt + 1, 0), ISCSI_TMF_NO_TASK);
@@ -303,7 +315,7 @@ START_TEST(who_cannot_take_over)
 		raw_request(&b, bhs, ISCSI_LOGOUT_REQUEST, 0x80 | ISCSI_LOGOUT_RECOVERY, true);
 		put_be16(bhs + 20, i ? 1 : 9);
 		ck_assert_int_eq(raw_send(&b, bhs, NULL, 0), 0);
-		ck_assert_int_eq(raw_recv(&b), 0);
+		ck_assert_int_eq(next_pdu(&b), 0);
 		ck_assert_int_eq(OPCODE(&b), ISCSI_LOGOUT_RESPONSE);
 		ck_assert_int_eq(b.bhs[2], i ? ISCSI_LOGOUT_NO_RECOVERY : ISCSI_LOGOUT_NO_CID);
 	}
@@ -326,8 +338,8 @@ START_TEST(one_that_waits_for_its_turn_is_forgotten)
 	raw_command(&b, 0, tur, 6, 0x81, 0, NULL, 0);
 	b.cmdsn = sn;
 	raw_command(&b, 0, tur, 6, 0x81, 0, NULL, 0);
-	ck_assert_int_eq(raw_recv(&b), 0);
-	ck_assert_int_eq(raw_recv(&b), 0);
+	ck_assert_int_eq(next_pdu(&b), 0);
+	ck_assert_int_eq(next_pdu(&b), 0);
 	ck_assert_uint_eq(b.expcmdsn, sn + 2);
 }
 END_TEST
