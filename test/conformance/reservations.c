@@ -471,6 +471,7 @@ preempt_and_abort(struct iscsi_context *a, struct iscsi_context *b)
 		}
 	check(pr_out(b, CLEAR, 0, KEY_B, 0, false) == GOOD, "clear");
 	(void)iscsi_scsi_cancel_task(a, task);
+	scsi_free_scsi_task(task);
 	nothing_left(a, b);
 }
 
