@@ -426,16 +426,16 @@ scsi_lu_enter(struct scsi_task *task)
 	struct scsi_lu *lu = task->lu;
 	struct scsi_itl *itl = scsi_lu_itl(task);
 	bool free_way = lu->nbarriers == 0 && !is_barrier(task) && !(is_pr_out(task) && lu->pr.busy);
-	bool mine = task->epoch < itl->aborted_epoch;
+	bool mine = task->epoch < itl->aborted_epoch, preempted = task->epoch < itl->preempted_epoch;
 
 	set_add(lu, task);
-	/* task management came while its Data-Out was on the way (SAM-5 7.2 and on) */
-	if (mine || task->epoch < lu->cleared_epoch) {
-		bool other = !mine && lu->cleared_by != task->nexus;
+	/* task management or PREEMPT AND ABORT came while its Data-Out was on the way (SAM-5 7.2 and on) */
+	if (mine || preempted || task->epoch < lu->cleared_epoch) {
+		bool other = !mine && (preempted || lu->cleared_by != task->nexus);
 
 		task->aborted = true;
 		task->no_answer = !other || !lu->tas;
-		if (other && !lu->tas)
+		if (other && !preempted && !lu->tas) /* of a preemption it was told already */
 			itl->ua |= 1u << UA_CLEARED_BY_OTHER;
 		scsi_lu_drop(task);
 	} else if (free_way) {

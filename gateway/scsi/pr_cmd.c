@@ -84,8 +84,10 @@ scsi_pr_link(struct scsi_lu *lu, struct scsi_itl *itl)
 /* -- putting a change in place ------------------------------------------- */
 
 static void
-abort_tasks(struct scsi_lu *lu, struct scsi_task *killer, const struct scsi_itl *victim)
+abort_tasks(struct scsi_lu *lu, struct scsi_task *killer, struct scsi_itl *victim)
 {
+	/* those whose Data-Out is still on the way, too: they end when they are run */
+	victim->preempted_epoch = scsi_epoch_next();
 	for (struct scsi_task *t = lu->tasks_head; t; t = t->lu_next) {
 		if (t == killer || task_itl(t) != victim || t->aborted)
 			continue;

@@ -100,6 +100,7 @@ struct scsi_itl {
 	struct scsi_nexus *nexus;
 	struct scsi_itl *next, *prev; /* in lu->itls while linked */
 	uint64_t aborted_epoch;       /* ABORT TASK SET reached this far */
+	uint64_t preempted_epoch;     /* PREEMPT AND ABORT of another reached this far */
 	uint64_t luns_seen;           /* scsi_inventory() when 3F/0E was last reported */
 	uint64_t access_seen;         /* target->access_changes when 2A/06 was last reported */
 	uint32_t ua;                  /* bits by enum scsi_ua */
@@ -477,6 +478,8 @@ void datain_text(struct datain *in, const char *text, size_t n);
 
 /** How many functions there were. */
 uint64_t scsi_epoch(void);
+/** One more. */
+uint64_t scsi_epoch_next(void);
 /** On home: a task of the set has ended; answer who waited for it. */
 void scsi_tmf_recheck(struct scsi_lu *lu);
 

@@ -36,6 +36,12 @@ scsi_epoch(void)
 	return atomic_load(&last_epoch);
 }
 
+uint64_t
+scsi_epoch_next(void)
+{
+	return atomic_fetch_add(&last_epoch, 1) + 1;
+}
+
 static bool
 is_target_wide(enum scsi_tmf function)
 {
@@ -301,6 +307,6 @@ scsi_tmf_submit(struct scsi_tmf_req *req)
 	if (req->function != SCSI_TMF_NEXUS_LOSS)
 		atomic_fetch_add(&req->nexus->functions, 1);
 	req->at_lun = req->first_lun;
-	req->epoch = atomic_fetch_add(&last_epoch, 1) + 1;
+	req->epoch = scsi_epoch_next();
 	go_on(req);
 }

@@ -361,6 +361,38 @@ START_TEST(preempt_and_abort)
 }
 END_TEST
 
+/* A write whose data is on the way when it is preempted never happens, even when the reservation is gone by then. */
+START_TEST(preempt_while_data_comes)
+{
+	uint8_t block[512];
+	struct cmd victim;
+
+	for (unsigned tas = 0; tas < 2; tas++) {
+		struct scsi_lu *lu = atomic_load(&rig.target->slots[0].lu);
+
+		lu->tas = tas;
+		register_both();
+		GOOD(out(1, RESERVE, PR_WE_RO, KEY_B, 0));
+		memset(block, 0x5a, sizeof(block));
+		cmd_init(&victim, &rig, 1, CDB(0x2a, [8] = 1), 16);
+		victim.out = block;
+		victim.task.out_room = sizeof(block);
+		victim.stop_after_start = true;
+		cmd_begin(&victim);
+		GOOD(out(0, PREEMPT_ABORT, PR_WE, KEY_A, KEY_B));
+		GOOD(out(0, CLEAR, 0, KEY_A, 0));
+		ck_assert_uint_eq(attention(1), UA_UNREGISTERED);
+		cmd_run(&victim);
+		cmd_wait(&victim);
+		ck_assert_int_eq(victim.task.status, SCSI_TASK_ABORTED);
+		ck_assert_int_eq(victim.task.silent, !tas);
+		ck_assert_uint_eq(attention(1), 0);
+		GOOD(run_on(0, CDB(0x28, [8] = 1), 0, 512));
+		ck_assert_uint_ne(in_buf[0], 0x5a);
+	}
+}
+END_TEST
+
 /* -- ports --------------------------------------------------------------- */
 
 static unsigned
@@ -619,6 +651,7 @@ main(void)
 	tcase_add_test(tcase, reserving_and_releasing);
 	tcase_add_test(tcase, preempting);
 	tcase_add_test(tcase, preempt_and_abort);
+	tcase_add_test(tcase, preempt_while_data_comes);
 	tcase_add_test(tcase, spec_i_pt_and_full_status);
 	tcase_add_test(tcase, register_and_move);
 	tcase_add_test(tcase, beside_reserve6);
