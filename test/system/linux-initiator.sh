@@ -47,9 +47,11 @@ sed -i 's/"listen": \["127.0.0.1:0"\]/"listen": ["127.0.0.1:0", "127.0.0.1:0"]/'
 start_daemon --create-missing
 portal2=$(sed -n 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p' "$work/daemon.log" | grep -vx "$portal")
 [ -n "$portal2" ] || fail "no second portal"
-# the same after a restart
+# from now on these, after a restart as well
+stop_daemon
 jq --arg a "$portal" --arg b "$portal2" '.listen = [$a, $b]' "$config" >"$work/new.json"
 cat "$work/new.json" >"$config"
+start_daemon
 
 # -- what the machine asks for
 # used LUN: bytes that its volume takes
