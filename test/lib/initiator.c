@@ -216,9 +216,7 @@ main(int argc, char **argv)
 		if (rc < 0)
 			return fail("connect", rc);
 		rc = raw_login(&raw, name, modes[i].discovery ? NULL : argv[3], "", 0);
-		if (rc < 0)
-			return fail("login", rc);
-		rc = modes[i].run(&raw, rc);
+		rc = rc < 0 ? fail("login", rc) : modes[i].run(&raw, rc);
 		raw_close(&raw);
 		return rc;
 	}

@@ -85,6 +85,8 @@ raw_connect_from(struct raw *raw, const char *address, const char *from)
 	raw->max_send = 8192;
 	raw->first_burst = 65536;
 	raw->immediate = true;
+	if (rc < 0)
+		raw_close(raw);
 	return rc;
 }
 
