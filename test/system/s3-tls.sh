@@ -82,8 +82,11 @@ check 0 "$(url "https://127.0.0.1:$plain_port")$ca&payload=signed"
 ! grep -q 'HTTP/2' "$work/access.plain_port" || fail "HTTP/2 without being asked"
 
 echo "-- HTTP/2"
-expect 0 "$lungate" store check "$(url "https://127.0.0.1:$plain_port")$ca&http=2"
-says throughput
+# several: transfers share a connection, and what one reads for another must not stay in curl
+for _ in 1 2 3 4 5 6; do
+	expect 0 "$lungate" store check "$(url "https://127.0.0.1:$plain_port")$ca&http=2"
+	says throughput
+done
 grep -q 'HTTP/2' "$work/access.plain_port" || fail "not HTTP/2: $(tail -n 1 "$work/access.plain_port")"
 
 echo "-- a client's certificate"

@@ -13,6 +13,11 @@
  * before it sends the body, 40 ms with delayed ACKs.  It is set whenever a socket is about to wait for an
  * answer, and again when it got a part of one.
  *
+ * With HTTP/2, a transfer that reads may leave another's data in curl, together with what the connection
+ * brought behind them, and the socket stays silent from then on: libcurl 7.88 does not always wake the other
+ * one.  So after each progress of an HTTP/2 transfer its connection is looked at once more (on_nudge), until
+ * nothing moves.
+ *
  * Threads: all on the loop.  curl may resolve names on threads of its own.
  * Failure: everything ends in done().  What is in flight when the loop is freed is dropped without it.
  */
@@ -41,12 +46,15 @@
 #define PROGRESS_BYTES (16u << 10)
 #define TEXT_FIRST 4096u
 #define HURRY_STALL_MS 2000u
+#define NUDGE_MS 1u
 
 struct http {
 	struct loop *loop;
 	CURLM *multi;
 	uv_timer_t timer;
-	struct http_request *active; /* list */
+	struct http_request *active;      /* list */
+	struct socket_watch *multiplexed; /* list: HTTP/2 connections in use */
+	struct loop_timer nudge;          /* runs after progress over one of them */
 	CURL *handles[HANDLES_KEPT];
 	unsigned nhandles;
 	bool dying;
@@ -55,8 +63,9 @@ struct http {
 struct socket_watch {
 	uv_poll_t poll; /* first: freed as such */
 	struct http *http;
+	struct socket_watch *next, **prev; /* in http->multiplexed; prev is NULL when it is not */
 	curl_socket_t fd;
-	bool quickack;
+	bool quickack, due;
 };
 
 static pthread_once_t global_once = PTHREAD_ONCE_INIT;
@@ -168,11 +177,15 @@ on_stall(struct loop_timer *timer)
 static void
 progress(struct http_request *req, size_t bytes, bool step)
 {
+	struct http *http = req->http;
+
+	if (req->settings->http2 && !http->nudge.due_ms)
+		loop_timer_start(&http->nudge, NUDGE_MS);
 	req->progress_bytes += (unsigned)min_of(bytes, PROGRESS_BYTES);
 	if (!step && req->progress_bytes < PROGRESS_BYTES)
 		return;
 	req->progress_bytes = 0;
-	req->progress_ms = loop_now_ms(req->http->loop);
+	req->progress_ms = loop_now_ms(http->loop);
 }
 
 /* ---- curl's sockets and timer ---- */
@@ -233,6 +246,51 @@ on_timer(CURLM *multi, long ms, void *arg)
 	return 0;
 }
 
+static struct socket_watch *
+first_due(const struct http *http)
+{
+	struct socket_watch *watch = http->multiplexed;
+
+	while (watch && !watch->due)
+		watch = watch->next;
+	return watch;
+}
+
+static void
+on_nudge(struct loop_timer *timer)
+{
+	struct http *http = container_of(timer, struct http, nudge);
+	struct socket_watch *watch;
+
+	for (watch = http->multiplexed; watch; watch = watch->next)
+		watch->due = true;
+	/* each call may end any connection */
+	while ((watch = first_due(http))) {
+		watch->due = false;
+		act(http, watch->fd, CURL_CSELECT_IN);
+	}
+}
+
+static void
+multiplexed_add(struct http *http, struct socket_watch *watch)
+{
+	watch->next = http->multiplexed;
+	watch->prev = &http->multiplexed;
+	if (watch->next)
+		watch->next->prev = &watch->next;
+	http->multiplexed = watch;
+}
+
+static void
+multiplexed_remove(struct socket_watch *watch)
+{
+	if (!watch->prev)
+		return;
+	*watch->prev = watch->next;
+	if (watch->next)
+		watch->next->prev = watch->prev;
+}
+
 static void
 on_watch_closed(uv_handle_t *handle)
 {
@@ -256,6 +314,8 @@ watch_new(struct http *http, CURL *easy, curl_socket_t fd)
 	watch->http = http;
 	watch->fd = fd;
 	watch->quickack = !req || !req->settings->no_quickack;
+	if (req && req->settings->http2)
+		multiplexed_add(http, watch);
 	curl_multi_assign(http->multi, fd, watch);
 	return watch;
 }
@@ -269,6 +329,7 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 
 	if (what == CURL_POLL_REMOVE) {
 		if (watch) {
+			multiplexed_remove(watch);
 			uv_poll_stop(&watch->poll);
 			uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
 			curl_multi_assign(http->multi, fd, NULL);
@@ -303,6 +364,7 @@ destroy(void *p)
 	struct http *http = p;
 
 	http->dying = true;
+	loop_timer_stop(&http->nudge);
 	while (http->active) {
 		struct http_request *req = http->active;
 
@@ -338,6 +400,7 @@ http_of(struct loop *loop)
 	http->loop = loop;
 	uv_timer_init(loop_uv(loop), &http->timer);
 	http->timer.data = http;
+	loop_timer_init(&http->nudge, loop, on_nudge);
 	curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
 	curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
 	curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_timer);
