@@ -85,10 +85,12 @@ command_clear(struct command *cmd)
 	cmd->edtl = cmd->need = cmd->got = cmd->asked = 0;
 	cmd->r2tsn = cmd->datasn = 0;
 	cmd->segment = cmd->data_ttt = cmd->data_acked = 0;
+	cmd->base_sn = cmd->base_off = cmd->snack_tag = 0;
 	cmd->keep = cmd->acked = false;
 	cmd->refs = 0;
 	cmd->kept_bytes = 0;
 	cmd->again = NULL;
+	cmd->again_rewind = cmd->again_status = false;
 	cmd->unsolicited.open = false;
 	cmd->sent = cmd->send_len = cmd->answer_bytes = 0;
 }

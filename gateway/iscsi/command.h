@@ -88,6 +88,8 @@ struct command {
 	const uint8_t *kept_data;
 	struct command *again; /* a SNACK: the command that it refers to, or NULL */
 	uint32_t again_from, again_to;
+	bool again_rewind; /* R-Data: the numbers are made when its turn to send comes */
+	bool again_status; /* the response follows the data */
 
 	/* SCSI */
 	bool started;    /* scsi_task_start has succeeded: release it */
@@ -100,9 +102,11 @@ struct command {
 	uint32_t got;   /* of them, received */
 	uint32_t asked; /* up to here: received, unsolicited or asked for */
 	uint32_t r2tsn, datasn;
-	uint32_t segment;    /* at recovery level 1: the length of its Data-In PDUs */
+	uint32_t segment;    /* at recovery level 1: the length of its Data-In PDUs, from base_sn on */
+	uint32_t base_sn, base_off; /* this DataSN begins at this byte */
 	uint32_t data_ttt;   /* by which its Data-In is acknowledged */
 	uint32_t data_acked; /* DataSN */
+	uint32_t snack_tag;  /* 11.16.5: of the last R-Data SNACK, or 0 */
 	struct data_seq unsolicited;
 	struct data_seq seq[R2T_MAX];
 	unsigned nseq;         /* open ones */

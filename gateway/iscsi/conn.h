@@ -73,8 +73,7 @@ struct tx_slot {
 	uint8_t tail_len;
 	uint8_t tail[3 + ISCSI_DIGEST_LEN];
 	bool last;             /* the command is over when this is sent */
-	bool again;            /* of a command that is kept, which refers to it */
-	struct command *via;   /* and last: not cmd is over, but this */
+	bool again;            /* what a SNACK asked for: one of the command's refs */
 	struct command *cmd;   /* whose data it is; may be NULL when there is none */
 	const uint8_t *linear; /* data in one piece, or NULL: in the task's pages */
 	uint32_t data_off, data_len;
@@ -291,6 +290,13 @@ void data_out_tick(struct conn *conn, uint64_t now);
 
 /* -- data_in.c: Data-In, status -- */
 command_fill_fn data_in_fill;
+/** Recovery level 1: its Data-In counts as sent up to this DataSN only; the rest goes in segments of the length that
+ * holds now. */
+void data_in_rewind(struct conn *conn, struct command *cmd, uint32_t datasn);
+/** How many Data-In PDUs there will be, now that its segments have a length. */
+uint32_t data_in_pdus(const struct command *cmd);
+/** Has it data at this DataSN, or behind? */
+bool data_in_left(const struct command *cmd, uint32_t datasn);
 /** Recovery level 1: the Data-In PDU of this DataSN into a slot. */
 void data_in_put(struct conn *conn, struct command *cmd, uint32_t datasn, struct tx_slot *slot);
 
@@ -302,8 +308,8 @@ void tmf_reassign(struct conn *conn, struct command *tmf);
 void tmf_respond(struct command *cmd, enum iscsi_tmf_response response);
 /** Where its Data-Out stands no R2T is out any more: ask for what is missing. */
 void data_out_restart(struct command *cmd);
-/** Send the answer from this DataSN on. */
-void data_in_restart(struct conn *conn, struct command *cmd, uint32_t datasn);
+/** Send the answer from the first DataSN on that is not acknowledged. */
+void data_in_restart(struct conn *conn, struct command *cmd);
 /** The last step of the socket. */
 void conn_shut(struct conn *conn, enum close_reason reason);
 

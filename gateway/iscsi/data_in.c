@@ -5,11 +5,14 @@
  * SCSI Response with the sense data.
  *
  * At recovery level 1 the status is always in a PDU of its own, so that it can be sent again when the data is kept no
- * more; all Data-In PDUs of a command have the length that was agreed when the first was made, so that a DataSN says
- * which bytes they are; and the end of each burst but the last asks for an acknowledgement (11.7.2).
+ * more; all Data-In PDUs of a command from base_sn on have one length, so that a DataSN says which bytes they are;
+ * and the end of each burst but the last asks for an acknowledgement (11.7.2).  An R-Data SNACK and another connection
+ * move the base to the first DataSN that is not acknowledged, and change the length (11.16.3, 7.2.2); bursts stay where
+ * they were.  So base_sn is never behind data_acked.
  *
  * Called again when slots are free; cmd->sent says how far it has come.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "common/bytes.h"
@@ -50,22 +53,85 @@ last_numbers(struct conn *conn, struct command *cmd)
 	return tx_numbers(conn, true);
 }
 
+/* The bytes that the Data-In PDU of a DataSN carries. */
+struct place {
+	uint32_t offset, end;
+	uint32_t burst_end;
+};
+
+static struct place
+place_of(const struct command *cmd, uint32_t datasn)
+{
+	uint32_t burst = cmd->conn->max_burst, segment = cmd->segment;
+	uint32_t n = datasn - cmd->base_sn, in_first;
+	struct place at = {.offset = cmd->base_off};
+
+	at.burst_end = at.offset - at.offset % burst + burst;
+	in_first = (at.burst_end - at.offset + segment - 1) / segment;
+	if (n >= in_first) {
+		uint32_t a_burst = (burst + segment - 1) / segment;
+
+		n -= in_first;
+		at.offset = at.burst_end + n / a_burst * burst;
+		at.burst_end = at.offset + burst;
+		n %= a_burst;
+	}
+	at.offset = min_of(at.offset + n * segment, cmd->send_len);
+	at.burst_end = min_of(at.burst_end, cmd->send_len);
+	at.end = min_of(at.offset + segment, at.burst_end);
+	return at;
+}
+
+void
+data_in_rewind(struct conn *conn, struct command *cmd, uint32_t datasn)
+{
+	/* data_acked is never behind the base, and nothing goes out from before it */
+	assert(datasn >= cmd->base_sn);
+	if (cmd->segment) {
+		cmd->base_off = place_of(cmd, datasn).offset;
+		cmd->base_sn = datasn;
+	} else {
+		cmd->data_ttt = session_new_ttt(conn->session, 0);
+	}
+	cmd->segment = conn->max_send;
+	cmd->datasn = cmd->base_sn;
+	cmd->sent = cmd->base_off;
+}
+
+uint32_t
+data_in_pdus(const struct command *cmd)
+{
+	uint32_t burst = cmd->conn->max_burst, segment = cmd->segment;
+	uint32_t left = cmd->send_len - cmd->base_off;
+	uint32_t first = min_of(left, burst - cmd->base_off % burst);
+
+	left -= first;
+	return cmd->base_sn + (first + segment - 1) / segment +
+	       left / burst * ((burst + segment - 1) / segment) + (left % burst + segment - 1) / segment;
+}
+
+bool
+data_in_left(const struct command *cmd, uint32_t datasn)
+{
+	return (cmd->segment ? place_of(cmd, datasn).offset : 0) < cmd->send_len;
+}
+
 void
 data_in_put(struct conn *conn, struct command *cmd, uint32_t datasn, struct tx_slot *slot)
 {
 	const struct scsi_task *task = &cmd->task;
-	uint32_t a_burst = (conn->max_burst + cmd->segment - 1) / cmd->segment;
-	uint32_t in_burst = datasn % a_burst * cmd->segment;
-	struct pdu_data_in data = {.itt = cmd->itt, .datasn = datasn};
+	struct place at = place_of(cmd, datasn);
+	struct pdu_data_in data = {
+		.itt = cmd->itt,
+		.datasn = datasn,
+		.offset = at.offset,
+		.len = at.end - at.offset,
+		.final = at.end == at.burst_end,
+	};
 	struct pdu_numbers n = tx_numbers(conn, false);
-	bool end;
 
-	data.offset = datasn / a_burst * conn->max_burst + in_burst;
-	data.len = min_of(min_of(cmd->segment, conn->max_burst - in_burst), cmd->send_len - data.offset);
-	end = data.offset + data.len == cmd->send_len;
-	data.final = end || in_burst + data.len == conn->max_burst;
 	pdu_data_in(slot->head, &n, &data);
-	if (data.final && !end) {
+	if (data.final && at.end < cmd->send_len) {
 		slot->head[1] |= ISCSI_DATA_ACK;
 		memcpy(slot->head + 8, cmd->lun, sizeof(cmd->lun));
 		put_be32(slot->head + 20, cmd->data_ttt);
@@ -77,18 +143,9 @@ data_in_put(struct conn *conn, struct command *cmd, uint32_t datasn, struct tx_s
 }
 
 void
-data_in_restart(struct conn *conn, struct command *cmd, uint32_t datasn)
+data_in_restart(struct conn *conn, struct command *cmd)
 {
-	if (!datasn)
-		cmd->segment = 0;
-	cmd->datasn = datasn;
-	cmd->sent = 0;
-	if (datasn) {
-		uint32_t a_burst = (conn->max_burst + cmd->segment - 1) / cmd->segment;
-
-		cmd->sent = min_of(cmd->send_len,
-				   datasn / a_burst * conn->max_burst + datasn % a_burst * cmd->segment);
-	}
+	data_in_rewind(conn, cmd, cmd->data_acked);
 	cmd->keep = false;
 	cmd->state = COMMAND_SEND;
 	tx_queue(conn, cmd, data_in_fill);
@@ -97,10 +154,8 @@ data_in_restart(struct conn *conn, struct command *cmd, uint32_t datasn)
 static bool
 fill_kept_data(struct conn *conn, struct command *cmd)
 {
-	if (!cmd->segment) {
-		cmd->segment = conn->max_send;
-		cmd->data_ttt = session_new_ttt(conn->session, 0);
-	}
+	if (!cmd->segment || cmd->segment > conn->max_send)
+		data_in_rewind(conn, cmd, cmd->datasn);
 	while (cmd->sent < cmd->send_len) {
 		struct tx_slot *slot = tx_slot(conn);
 
@@ -182,6 +237,7 @@ data_in_fill(struct conn *conn, struct command *cmd)
 	/* 11.4.8: how many R2T and Data-In PDUs went before */
 	pdu_scsi_response(slot->head, &n, cmd->itt, 0, (uint8_t)task->status, &residual,
 			  cmd->datasn + cmd->r2tsn, slot->data_len);
+	put_be32(slot->head + 20, cmd->snack_tag);
 	slot->cmd = cmd;
 	slot->last = true;
 	tx_commit(conn, slot);

@@ -7,7 +7,8 @@
  *   LOST           TASK REASSIGN by another connection takes a command over, with all that is accounted for it:
  *                    waits for data      what is missing is asked for with new R2Ts; R2TSN counts on
  *                    runs                nothing to do
- *                    has its answer      that is sent from ExpDataSN on, the status with a StatSN of the new connection
+ *                    has its answer      that is sent from the first DataSN on that is not acknowledged, in the segments
+ *                                        of the new connection; the status with a StatSN of it
  *   -> CLOSING     after DefaultTime2Wait and DefaultTime2Retain: what was not taken over ends without an answer
  *
  * Invariants: a command that was taken over is still of the pool of its home, which is pinned for each; the session,
@@ -111,7 +112,7 @@ move(struct command *cmd, struct conn *to)
 }
 
 static void
-go_on(struct conn *conn, struct command *cmd, uint32_t datasn)
+go_on(struct conn *conn, struct command *cmd)
 {
 	switch (cmd->state) {
 	case COMMAND_WAIT:
@@ -126,7 +127,7 @@ go_on(struct conn *conn, struct command *cmd, uint32_t datasn)
 		conn_queue_turn(conn);
 		break;
 	case COMMAND_SEND:
-		data_in_restart(conn, cmd, datasn);
+		data_in_restart(conn, cmd);
 		break;
 	default:
 		break;
@@ -148,13 +149,12 @@ look(struct conn *conn, uint32_t itt, uint32_t datasn, struct command **ret)
 	if (cmd->conn->state != CONN_LOST)
 		return ISCSI_TMF_STILL_ALLEGIANT;
 	*ret = cmd;
-	if (cmd->state != COMMAND_SEND && cmd->state != COMMAND_KEPT)
-		return ISCSI_TMF_COMPLETE;
-	/* other segments than before begin at the beginning */
-	if (datasn > cmd->datasn || (datasn && conn->max_send < cmd->segment))
-		return ISCSI_TMF_REJECTED;
+	/* 11.5.6: an acknowledgement; any other value is ignored */
+	if (datasn > cmd->data_acked && datasn <= cmd->datasn)
+		cmd->data_acked = datasn;
 	/* its data had to go */
-	if (!cmd->started && !cmd->write && cmd->send_len)
+	if ((cmd->state == COMMAND_SEND || cmd->state == COMMAND_KEPT) && !cmd->started && !cmd->write &&
+	    data_in_left(cmd, cmd->data_acked))
 		return ISCSI_TMF_NO_REASSIGN;
 	return ISCSI_TMF_COMPLETE;
 }
@@ -163,8 +163,7 @@ void
 tmf_reassign(struct conn *conn, struct command *tmf)
 {
 	struct command *cmd = NULL;
-	uint32_t datasn = get_be32(tmf->bhs + 36);
-	enum iscsi_tmf_response response = look(conn, tmf->ttt, datasn, &cmd);
+	enum iscsi_tmf_response response = look(conn, tmf->ttt, get_be32(tmf->bhs + 36), &cmd);
 
 	tmf_respond(tmf, response);
 	if (response != ISCSI_TMF_COMPLETE)
@@ -172,6 +171,8 @@ tmf_reassign(struct conn *conn, struct command *tmf)
 	move(cmd, conn);
 	if (cmd->state == COMMAND_KEPT)
 		cmd->state = COMMAND_SEND;
-	go_on(conn, cmd, cmd->write ? 0 : datasn);
+	/* 11.4.10: of SNACKs by the same connection */
+	cmd->snack_tag = 0;
+	go_on(conn, cmd);
 	counter_add(&conn->shard->stats.reassigned, 1);
 }

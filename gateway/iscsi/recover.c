@@ -7,7 +7,9 @@
  *   SNACK     a request of the initiator to send again: a command of its own stands in conn->sendq for it, and
  *             refers to the one whose data it sends
  *
- * What is sent again is what was sent before: the pages of a read stay with the command, nothing is read twice.
+ * What is sent again is what was sent before: the pages of a read stay with the command, nothing is read twice.  An
+ * R-Data SNACK, which an initiator has to use once its MaxRecvDataSegmentLength is another one, has the same bytes cut
+ * anew from the first DataSN on that is not acknowledged, and the response once more, with its StatSN and the SNACK's tag.
  *
  * Bounds: no more commands are kept than the window has places, and no more data than KEPT_SHARE of what a connection may
  * hold; the oldest goes first, and memory that is short takes all of it.  A SNACK for what has gone is rejected (reason 3),
@@ -168,7 +170,7 @@ recover_find(struct conn *conn, uint32_t itt)
 }
 
 static uint8_t
-again(struct conn *conn, struct command *cmd, uint32_t from, uint32_t to, command_fill_fn *fill)
+again(struct conn *conn, struct command *cmd, uint32_t from, uint32_t to, bool rdata, command_fill_fn *fill)
 {
 	struct command *snack = command_new(conn);
 
@@ -181,26 +183,77 @@ again(struct conn *conn, struct command *cmd, uint32_t from, uint32_t to, comman
 	snack->again_to = to;
 	if (cmd)
 		cmd->refs++;
+	snack->again_rewind = snack->again_status = rdata;
 	counter_add(&conn->shard->stats.sent_again, 1);
 	tx_queue(conn, snack, fill);
 	return ISCSI_REJECT_NONE;
 }
 
+/* The response of cmd, as it was or with a newer tag. */
+static void
+put_status(struct conn *conn, struct command *cmd, struct tx_slot *slot)
+{
+	struct pdu_numbers n = tx_numbers(conn, false);
+
+	memcpy(slot->head, cmd->bhs, ISCSI_BHS_LEN);
+	put_be32(slot->head + 28, n.expcmdsn);
+	put_be32(slot->head + 32, n.maxcmdsn);
+	slot->cmd = cmd;
+	slot->linear = cmd->kept_data;
+	slot->data_len = cmd->kept_len;
+}
+
+static void
+commit_again(struct conn *conn, struct tx_slot *slot)
+{
+	slot->again = true;
+	slot->cmd->refs++;
+	tx_commit(conn, slot);
+}
+
+/* 11.16.3: from what is acknowledged on everything is made anew, the numbers too; so the response says them. */
+static void
+rewind_snack(struct conn *conn, struct command *snack)
+{
+	struct command *cmd = snack->again;
+
+	snack->again_rewind = false;
+	data_in_rewind(conn, cmd, cmd->data_acked);
+	cmd->datasn = data_in_pdus(cmd);
+	cmd->sent = cmd->send_len;
+	put_be32(cmd->bhs + 20, cmd->snack_tag);
+	put_be32(cmd->bhs + 36, cmd->datasn + cmd->r2tsn);
+	snack->again_from = cmd->base_sn;
+	snack->again_to = cmd->datasn;
+}
+
 static bool
 data_fill(struct conn *conn, struct command *snack)
 {
+	struct command *cmd = snack->again;
+
+	if (snack->again_rewind)
+		rewind_snack(conn, snack);
+	/* the numbers mean other bytes since it was asked for */
+	if (snack->again_from < cmd->base_sn || cmd->segment > conn->max_send)
+		snack->again_from = snack->again_to;
 	while (snack->again_from != snack->again_to) {
 		struct tx_slot *slot = tx_slot(conn);
 
 		if (!slot)
 			return false;
-		data_in_put(conn, snack->again, snack->again_from++, slot);
-		if (snack->again_from == snack->again_to) {
-			slot->last = true;
-			slot->via = snack;
-		}
-		tx_commit(conn, slot);
+		data_in_put(conn, cmd, snack->again_from++, slot);
+		commit_again(conn, slot);
 	}
+	if (snack->again_status) {
+		struct tx_slot *slot = tx_slot(conn);
+
+		if (!slot)
+			return false;
+		put_status(conn, cmd, slot);
+		commit_again(conn, slot);
+	}
+	command_free(snack);
 	return true;
 }
 
@@ -209,12 +262,55 @@ snack_data(struct conn *conn, struct command *cmd, uint32_t from, uint32_t n)
 {
 	uint32_t to = n ? from + n : cmd->datasn;
 
+	/* 11.16.6: all that is not acknowledged */
+	if (!from && !n)
+		from = cmd->data_acked;
 	if ((cmd->state != COMMAND_SEND && cmd->state != COMMAND_KEPT) || from < cmd->data_acked ||
 	    from >= to || to > cmd->datasn || (n && to < from))
 		return ISCSI_REJECT_PROTOCOL;
+	/* 11.16.3: it has to be an R-Data SNACK */
+	if (cmd->segment > conn->max_send)
+		return ISCSI_REJECT_PROTOCOL;
 	if (!cmd->started)
 		return ISCSI_REJECT_SNACK;
-	return again(conn, cmd, from, to, data_fill);
+	return again(conn, cmd, from, to, false, data_fill);
+}
+
+/* What earlier SNACKs for it wanted has no meaning any more. */
+static void
+forget_snacks(struct conn *conn, const struct command *cmd)
+{
+	for (struct command *snack = conn->sendq.head; snack; snack = snack->queue_next) {
+		if (snack->again != cmd)
+			continue;
+		snack->again_from = snack->again_to;
+		snack->again_rewind = snack->again_status = false;
+	}
+}
+
+static uint8_t
+snack_rdata(struct conn *conn, struct command *cmd, uint32_t tag)
+{
+	bool sent = cmd->state == COMMAND_KEPT || (cmd->state == COMMAND_SEND && cmd->keep);
+
+	if (!cmd->read || tag == cmd->snack_tag)
+		return ISCSI_REJECT_PROTOCOL;
+	if (sent && !cmd->started && data_in_left(cmd, cmd->data_acked))
+		return ISCSI_REJECT_SNACK;
+	if (sent) {
+		uint8_t reject;
+
+		forget_snacks(conn, cmd);
+		reject = again(conn, cmd, 0, 0, true, data_fill);
+		if (reject)
+			return reject;
+	} else if (cmd->segment) {
+		forget_snacks(conn, cmd);
+		data_in_rewind(conn, cmd, cmd->data_acked);
+	}
+	/* an answer that is not begun yet carries it all the same */
+	cmd->snack_tag = tag;
+	return ISCSI_REJECT_NONE;
 }
 
 static bool
@@ -222,7 +318,6 @@ status_fill(struct conn *conn, struct command *snack)
 {
 	for (struct command *cmd = conn->keptq.head; cmd; cmd = cmd->queue_next) {
 		struct tx_slot *slot;
-		struct pdu_numbers n;
 
 		if (serial_cmp(cmd->statsn, snack->again_from) < 0)
 			continue;
@@ -231,16 +326,8 @@ status_fill(struct conn *conn, struct command *snack)
 		slot = tx_slot(conn);
 		if (!slot)
 			return false;
-		n = tx_numbers(conn, false);
-		memcpy(slot->head, cmd->bhs, ISCSI_BHS_LEN);
-		put_be32(slot->head + 28, n.expcmdsn);
-		put_be32(slot->head + 32, n.maxcmdsn);
-		slot->cmd = cmd;
-		slot->linear = cmd->kept_data;
-		slot->data_len = cmd->kept_len;
-		slot->again = true;
-		cmd->refs++;
-		tx_commit(conn, slot);
+		put_status(conn, cmd, slot);
+		commit_again(conn, slot);
 		snack->again_from = cmd->statsn + 1;
 	}
 	command_free(snack);
@@ -260,7 +347,7 @@ snack_status(struct conn *conn, uint32_t acked, uint32_t from, uint32_t n)
 	/* what is on its way still need not go twice */
 	if (conn->keptq.head ? serial_cmp(from, conn->keptq.head->statsn) < 0 : !conn->tx.n)
 		return ISCSI_REJECT_SNACK;
-	return again(conn, NULL, from, to, status_fill);
+	return again(conn, NULL, from, to, false, status_fill);
 }
 
 static uint8_t
@@ -303,9 +390,18 @@ recover_snack(struct conn *conn)
 	case SNACK_DATA_ACK:
 		reject = data_ack(conn, pdu->word20, from, n);
 		break;
+	case SNACK_RDATA:
+		cmd = recover_find(conn, pdu->itt);
+		/* 11.16.5 to 11.16.7 */
+		if (from || n || !pdu->word20 || pdu->word20 == ISCSI_TAG_NONE)
+			reject = ISCSI_REJECT_INVALID_FIELD;
+		else if (!cmd || cmd->opcode != ISCSI_SCSI_COMMAND)
+			reject = ISCSI_REJECT_PROTOCOL;
+		else
+			reject = snack_rdata(conn, cmd, pdu->word20);
+		break;
 	default:
-		/* other segments than before are not made: the initiator ends the task (7.3) */
-		reject = ISCSI_REJECT_SNACK;
+		reject = ISCSI_REJECT_INVALID_FIELD;
 	}
 	if (reject)
 		conn_reject(conn, reject, conn->rx.head);

@@ -41,6 +41,9 @@ text_fill(struct conn *conn, struct command *cmd)
 	slot->cmd = cmd;
 	slot->last = true;
 	tx_commit(conn, slot);
+	/* 13.12: the PDUs before this one are of the length that was agreed then */
+	if (cmd->segment)
+		conn->max_send = cmd->segment;
 	return true;
 }
 
@@ -84,7 +87,7 @@ answer(struct conn *conn, struct command *cmd)
 		cmd->ttt = ISCSI_TAG_NONE;
 		conn->text_open = false;
 		textbuf_fini(out);
-		conn_apply_params(conn, &conn->params);
+		cmd->segment = conn->params.active[PARAM_MAX_RECV_DATA_SEGMENT_LENGTH];
 	} else {
 		cmd->ttt = conn->text_ttt;
 	}

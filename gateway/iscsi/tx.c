@@ -65,7 +65,6 @@ tx_slot(struct conn *conn)
 		return NULL;
 	slot = &tx->slot[(tx->first + tx->n) % TX_SLOTS];
 	slot->last = slot->again = false;
-	slot->via = NULL;
 	slot->cmd = NULL;
 	slot->linear = NULL;
 	slot->data_off = slot->data_len = 0;
@@ -126,7 +125,7 @@ tx_commit(struct conn *conn, struct tx_slot *slot)
 		put_le32(slot->tail + pad, data_digest(slot, slot->tail, pad));
 		slot->tail_len = (uint8_t)(pad + ISCSI_DIGEST_LEN);
 	}
-	if (conn->recovery && slot->last && !slot->via)
+	if (conn->recovery && slot->last)
 		recover_remember(slot);
 	conn->tx.n++;
 	counter_add(&conn->pdus_out, 1);
@@ -204,7 +203,7 @@ consume(struct conn *conn, size_t n)
 		if (slot->again)
 			recover_unref(slot->cmd);
 		if (slot->last)
-			sent(conn, slot->via ? slot->via : slot->cmd);
+			sent(conn, slot->cmd);
 	}
 	tx->sent = (uint32_t)n;
 }

@@ -356,8 +356,24 @@ START_TEST(data_comes_again_as_it_was)
 	snack(2, UINT32_MAX, ttt ^ 16, 8, 0);
 	expect_reject(ISCSI_REJECT_INVALID_DATA_ACK);
 	raw.expstatsn = before;
+	/* R-Data has neither a BegRun nor a RunLength, but a tag */
 	snack(3, itt, 1, 8, 0);
-	expect_reject(ISCSI_REJECT_SNACK);
+	expect_reject(ISCSI_REJECT_INVALID_FIELD);
+	raw.expstatsn = before;
+	snack(3, itt, 1, 0, 1);
+	expect_reject(ISCSI_REJECT_INVALID_FIELD);
+	raw.expstatsn = before;
+	snack(3, itt, 0, 0, 0);
+	expect_reject(ISCSI_REJECT_INVALID_FIELD);
+	raw.expstatsn = before;
+	snack(3, itt, UINT32_MAX, 0, 0);
+	expect_reject(ISCSI_REJECT_INVALID_FIELD);
+	raw.expstatsn = before;
+	snack(3, itt + 9, 1, 0, 0);
+	expect_reject(ISCSI_REJECT_PROTOCOL);
+	raw.expstatsn = before;
+	snack(4, itt, 1, 0, 0);
+	expect_reject(ISCSI_REJECT_INVALID_FIELD);
 	raw.expstatsn = before;
 	snack(0, itt + 9, UINT32_MAX, 0, 1);
 	expect_reject(ISCSI_REJECT_PROTOCOL);
@@ -365,6 +381,185 @@ START_TEST(data_comes_again_as_it_was)
 	raw.expstatsn = status;
 	snack(0, itt, UINT32_MAX, 9, 1);
 	expect_reject(ISCSI_REJECT_PROTOCOL);
+}
+END_TEST
+
+/* From now on, by a Text negotiation. */
+static void
+change_segment(const char *length)
+{
+	uint8_t bhs[RAW_BHS];
+	char text[64];
+	int len = snprintf(text, sizeof(text), "MaxRecvDataSegmentLength=%s", length) + 1;
+
+	raw_request(&raw, bhs, ISCSI_TEXT_REQUEST, 0x80, true);
+	put_be32(bhs + 20, UINT32_MAX);
+	ck_assert_int_eq(raw_send(&raw, bhs, text, (uint32_t)len), 0);
+	ck_assert_int_eq(next_pdu(), 0);
+	ck_assert_int_eq(OPCODE(&raw), ISCSI_TEXT_RESPONSE);
+	ck_assert_int_eq(raw.bhs[1], ISCSI_FINAL);
+}
+
+static uint32_t
+begin_read(void)
+{
+	uint8_t cdb[16];
+
+	raw_cdb_rw16(cdb, false, 0, LEN / 512);
+	return raw_command(&raw, 0, cdb, 16, 0xc1, LEN, NULL, 0);
+}
+
+/* Data-In from this DataSN and byte on, then the response with this tag; its ExpDataSN.  The end of each burst. */
+static uint32_t
+expect_read(uint32_t itt, uint32_t datasn, uint32_t at, uint32_t segment, uint32_t tag)
+{
+	while (at < LEN) {
+		uint32_t burst_left = 4096 - at % 4096, len = min_of(segment, burst_left);
+
+		ck_assert_int_eq(next_pdu(), 0);
+		ck_assert_int_eq(OPCODE(&raw), ISCSI_DATA_IN);
+		ck_assert_uint_eq(get_be32(raw.bhs + 16), itt);
+		ck_assert_uint_eq(get_be32(raw.bhs + 36), datasn++);
+		ck_assert_uint_eq(get_be32(raw.bhs + 40), at);
+		ck_assert_uint_eq(raw.len, len);
+		ck_assert_int_eq(!!(raw.bhs[1] & ISCSI_FINAL), len == burst_left);
+		ck_assert_int_eq(!!(raw.bhs[1] & ISCSI_DATA_ACK), len == burst_left && at + len < LEN);
+		ck_assert_mem_eq(raw.data, old + at, len);
+		at += len;
+	}
+	ck_assert_int_eq(next_pdu(), 0);
+	ck_assert_int_eq(OPCODE(&raw), ISCSI_SCSI_RESPONSE);
+	ck_assert_uint_eq(get_be32(raw.bhs + 16), itt);
+	ck_assert_uint_eq(get_be32(raw.bhs + 20), tag);
+	ck_assert_uint_eq(get_be32(raw.bhs + 36), datasn);
+	return get_be32(raw.bhs + 24);
+}
+
+START_TEST(data_is_cut_anew)
+{
+	uint32_t before = raw.expstatsn, itt = begin_read(), statsn, ttt;
+
+	statsn = expect_read(itt, 0, 0, 1024, 0);
+	raw.expstatsn = before;
+	ck_assert_int_eq(raw_write(&raw, 0, 0, LEN / 512, 512, out), 0);
+	raw.expstatsn = before;
+	change_segment("512");
+	/* what it got before would be too long: it has to be R-Data */
+	raw.expstatsn = before;
+	snack(0, itt, UINT32_MAX, 0, 0);
+	expect_reject(ISCSI_REJECT_PROTOCOL);
+	raw.expstatsn = before;
+	snack(3, itt, 77, 0, 0);
+	ck_assert_uint_eq(expect_read(itt, 0, 0, 512, 77), statsn);
+	/* these can be had again one by one; a tag serves once */
+	raw.expstatsn = before;
+	snack(0, itt, UINT32_MAX, 31, 1);
+	ck_assert_int_eq(next_pdu(), 0);
+	ck_assert_uint_eq(get_be32(raw.bhs + 40), 31 * 512);
+	ck_assert_mem_eq(raw.data, old + 31 * 512, 512);
+	snack(0, itt, UINT32_MAX, 32, 1);
+	expect_reject(ISCSI_REJECT_PROTOCOL);
+	raw.expstatsn = before;
+	snack(3, itt, 77, 0, 0);
+	expect_reject(ISCSI_REJECT_PROTOCOL);
+	/* longer ones, when 8 PDUs, two bursts, are acknowledged; and shorter ones in the middle of a burst */
+	raw.expstatsn = before;
+	change_segment("1536");
+	raw.expstatsn = before;
+	snack(0, itt, UINT32_MAX, 7, 1);
+	ck_assert_int_eq(next_pdu(), 0);
+	ck_assert_uint_eq(raw.len, 512);
+	ck_assert_int_eq(raw.bhs[1] & ISCSI_DATA_ACK, ISCSI_DATA_ACK);
+	ttt = get_be32(raw.bhs + 20);
+	snack(2, UINT32_MAX, ttt, 8, 0);
+	snack(3, itt, 78, 0, 0);
+	ck_assert_uint_eq(expect_read(itt, 8, 4096, 1536, 78), statsn);
+	raw.expstatsn = before;
+	snack(2, UINT32_MAX, ttt, 12, 0);
+	change_segment("700");
+	raw.expstatsn = before;
+	snack(3, itt, 79, 0, 0);
+	ck_assert_uint_eq(expect_read(itt, 12, 8192 + 1536, 700, 79), statsn);
+	/* without a run: all that is not acknowledged */
+	raw.expstatsn = before;
+	snack(0, itt, UINT32_MAX, 0, 0);
+	for (uint32_t at = 8192 + 1536, i = 12; at < LEN; at += raw.len, i++) {
+		ck_assert_int_eq(next_pdu(), 0);
+		ck_assert_uint_eq(get_be32(raw.bhs + 36), i);
+		ck_assert_uint_eq(get_be32(raw.bhs + 40), at);
+	}
+	/* a response that is asked for has the last tag */
+	snack(1, UINT32_MAX, UINT32_MAX, statsn, 1);
+	ck_assert_int_eq(next_pdu(), 0);
+	ck_assert_uint_eq(get_be32(raw.bhs + 16), itt);
+	ck_assert_uint_eq(get_be32(raw.bhs + 20), 79);
+	/* with its status acknowledged it is over */
+	raw.expstatsn = statsn + 1;
+	snack(3, itt, 80, 0, 0);
+	expect_reject(ISCSI_REJECT_PROTOCOL);
+	ck_assert_int_eq(raw_read(&raw, 0, 0, LEN / 512, 512, in), 0);
+	ck_assert_mem_eq(in, out, LEN);
+}
+END_TEST
+
+/* Nothing of the answer is there yet: it will have the tag, and the length of segments that holds then. */
+START_TEST(data_is_cut_anew_before_it_is_there)
+{
+	uint32_t itt;
+
+	disk_hold(rig.disk, VOL_READ);
+	itt = begin_read();
+	disk_wait_held(rig.disk, 1);
+	change_segment("512");
+	snack(3, itt, 5, 0, 0);
+	snack(3, itt, 6, 0, 0);
+	/* that they have come */
+	change_segment("2048");
+	disk_release(rig.disk);
+	expect_read(itt, 0, 0, 2048, 6);
+	/* a write has no Data-In */
+	itt = begin_write(0xa1, NULL, 0);
+	ck_assert_int_eq(next_pdu(), 0);
+	ck_assert_int_eq(OPCODE(&raw), ISCSI_R2T);
+	snack(3, itt, 1, 0, 0);
+	expect_reject(ISCSI_REJECT_PROTOCOL);
+}
+END_TEST
+
+/* More than the socket takes: some catch an answer in the middle, or one another.  What counts is what follows the last. */
+START_TEST(data_is_cut_anew_on_its_way)
+{
+	uint32_t before = raw.expstatsn, itt = begin_read(), tag = 0, statsn = 0;
+
+	for (uint32_t i = 1; i <= 600; i++) {
+		raw.expstatsn = before;
+		snack(3, itt, i, 0, 0);
+		if (i % 7 == 0)
+			snack(0, itt, UINT32_MAX, 0, 0);
+	}
+	while (tag < 600) {
+		ck_assert_int_eq(next_pdu(), 0);
+		ck_assert_uint_le(raw.len, 1024);
+		if (OPCODE(&raw) == ISCSI_DATA_IN) {
+			ck_assert_uint_le(get_be32(raw.bhs + 40) + raw.len, LEN);
+			ck_assert_mem_eq(raw.data, old + get_be32(raw.bhs + 40), raw.len);
+			continue;
+		}
+		/* when so many wait, some are refused */
+		if (OPCODE(&raw) == ISCSI_REJECT) {
+			if (raw.data[1] == (0x80 | 3) && get_be32(raw.data + 20) == 600)
+				break;
+			continue;
+		}
+		ck_assert_int_eq(OPCODE(&raw), ISCSI_SCSI_RESPONSE);
+		ck_assert_uint_ge(get_be32(raw.bhs + 20), tag);
+		tag = get_be32(raw.bhs + 20);
+		ck_assert(!statsn || get_be32(raw.bhs + 24) == statsn);
+		statsn = get_be32(raw.bhs + 24);
+	}
+	raw.expstatsn = before;
+	snack(3, itt, 601, 0, 0);
+	ck_assert_uint_eq(expect_read(itt, 0, 0, 1024, 601), statsn);
 }
 END_TEST
 
@@ -488,6 +683,9 @@ main(void)
 	tcase_add_test(tcase, a_spoilt_header_ends_the_connection);
 	tcase_add_test(tcase, a_status_comes_again);
 	tcase_add_test(tcase, data_comes_again_as_it_was);
+	tcase_add_test(tcase, data_is_cut_anew);
+	tcase_add_test(tcase, data_is_cut_anew_before_it_is_there);
+	tcase_add_test(tcase, data_is_cut_anew_on_its_way);
 	tcase_add_test(tcase, an_r2t_comes_again);
 	tcase_add_test(tcase, data_that_never_comes_is_asked_for);
 	tcase_add_test(tcase, what_is_kept_is_bounded);

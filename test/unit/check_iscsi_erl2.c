@@ -263,7 +263,6 @@ START_TEST(a_read_goes_on)
 	take_place(_i % 3);
 	/* what is written now is not what was read then */
 	ck_assert_int_eq(raw_write(&b, 0, 0, LEN / 512, 512, out), 0);
-	ck_assert_int_eq(reassign(itt, 99), ISCSI_TMF_REJECTED);
 	ck_assert_int_eq(reassign(itt, (uint32_t)_i), ISCSI_TMF_COMPLETE);
 	for (uint32_t i = (uint32_t)_i; i < PDUS; i++) {
 		ck_assert_int_eq(next_pdu(&b), 0);
@@ -279,25 +278,79 @@ START_TEST(a_read_goes_on)
 }
 END_TEST
 
-START_TEST(other_segments_begin_anew)
+/* A read whose Data-In came as far as this; acknowledged, by a DataACK, what _i says. */
+static uint32_t
+cut_read(uint32_t pdus, uint32_t acked)
 {
-	uint32_t itt;
+	uint32_t itt, ttt = 0;
 	uint8_t cdb[16];
 
 	raw_cdb_rw16(cdb, false, 0, LEN / 512);
 	itt = raw_command(&a, 0, cdb, 16, 0xc1, LEN, NULL, 0);
-	ck_assert_int_eq(next_pdu(&a), 0);
+	for (uint32_t i = 0; i < pdus; i++) {
+		ck_assert_int_eq(next_pdu(&a), 0);
+		ck_assert_int_eq(OPCODE(&a), ISCSI_DATA_IN);
+		if (a.bhs[1] & ISCSI_DATA_ACK)
+			ttt = get_be32(a.bhs + 20);
+	}
+	if (acked) {
+		uint8_t bhs[RAW_BHS] = {ISCSI_SNACK_REQUEST, 0x82};
+
+		put_be32(bhs + 16, UINT32_MAX);
+		put_be32(bhs + 20, ttt);
+		put_be32(bhs + 28, a.expstatsn);
+		put_be32(bhs + 40, acked);
+		ck_assert_int_eq(raw_send(&a, bhs, NULL, 0), 0);
+		/* that it has come */
+		ck_assert_int_eq(raw_tmf(&a, ISCSI_TMF_ABORT_TASK, 0, 4711, a.cmdsn - 9), ISCSI_TMF_NO_TASK);
+	}
 	cut();
-	ck_assert_int_eq(join(1, "MaxRecvDataSegmentLength=512\0", 29), 0);
-	ck_assert_int_eq(reassign(itt, 1), ISCSI_TMF_REJECTED);
-	ck_assert_int_eq(reassign(itt, 0), ISCSI_TMF_COMPLETE);
-	for (uint32_t i = 0; i < LEN / 512; i++) {
+	return itt;
+}
+
+static void
+expect_rest(uint32_t itt, uint32_t datasn, uint32_t at, uint32_t segment)
+{
+	while (at < LEN) {
+		uint32_t len = min_of(segment, 4096 - at % 4096);
+
 		ck_assert_int_eq(next_pdu(&b), 0);
-		ck_assert_uint_eq(b.len, 512);
-		ck_assert_mem_eq(b.data, old + i * 512, 512);
+		ck_assert_int_eq(OPCODE(&b), ISCSI_DATA_IN);
+		ck_assert_uint_eq(get_be32(b.bhs + 36), datasn++);
+		ck_assert_uint_eq(get_be32(b.bhs + 40), at);
+		ck_assert_uint_eq(b.len, len);
+		ck_assert_mem_eq(b.data, old + at, len);
+		at += len;
 	}
 	ck_assert_int_eq(next_pdu(&b), 0);
 	ck_assert_int_eq(OPCODE(&b), ISCSI_SCSI_RESPONSE);
+	ck_assert_uint_eq(get_be32(b.bhs + 16), itt);
+	ck_assert_uint_eq(get_be32(b.bhs + 36), datasn);
+}
+
+/* _i: ExpDataSN; a value that cannot be is ignored (11.5.6). */
+START_TEST(other_segments_begin_where_he_is)
+{
+	static const uint32_t expdatasn[] = {0, 1, 6, 16, 17, 99};
+	uint32_t itt = cut_read(PDUS, 0), want = expdatasn[_i] > PDUS ? 0 : expdatasn[_i];
+
+	ck_assert_int_eq(join(1, "MaxRecvDataSegmentLength=768\0", 29), 0);
+	ck_assert_int_eq(reassign(itt, expdatasn[_i]), ISCSI_TMF_COMPLETE);
+	expect_rest(itt, want, want * 1024, 768);
+}
+END_TEST
+
+/* 0: as was acknowledged by then; and a value before that is none. */
+START_TEST(what_was_acknowledged_stays_so)
+{
+	uint32_t itt = cut_read(PDUS, 8);
+
+	ck_assert_int_eq(join(1, _i < 3 ? "MaxRecvDataSegmentLength=768\0" : SEGMENT, _i < 3 ? 29 : 30), 0);
+	ck_assert_int_eq(reassign(itt, _i % 3 == 0 ? 0 : _i % 3 == 1 ? 3 : 9), ISCSI_TMF_COMPLETE);
+	if (_i % 3 < 2)
+		expect_rest(itt, 8, 8192, _i < 3 ? 768 : 1024);
+	else
+		expect_rest(itt, 9, 9 * 1024, _i < 3 ? 768 : 1024);
 }
 END_TEST
 
@@ -405,7 +458,8 @@ main(void)
 	tcase_add_loop_test(tcase, a_pdu_is_cut, 0, 3);
 	tcase_add_loop_test(tcase, what_runs_runs_on, 0, 6);
 	tcase_add_loop_test(tcase, a_read_goes_on, 0, PDUS);
-	tcase_add_test(tcase, other_segments_begin_anew);
+	tcase_add_loop_test(tcase, other_segments_begin_where_he_is, 0, 6);
+	tcase_add_loop_test(tcase, what_was_acknowledged_stays_so, 0, 6);
 	tcase_add_test(tcase, who_cannot_take_over);
 	tcase_add_test(tcase, one_that_waits_for_its_turn_is_forgotten);
 	tcase_add_loop_test(tcase, task_management_reaches_what_was_lost, 0, 3);
