@@ -16,6 +16,7 @@
 #include "common/volume.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <string.h>
 
 #define OP_RANGE 1u     /* offset and length are a range of the volume */
@@ -41,6 +42,8 @@ static const struct op_info ops[VOL_OP_COUNT] = {
 			       VOLUME_MAX_COMPARE},
 	[VOL_MAP] = {"map", 0, 0},
 	[VOL_RESIZE] = {"resize", OP_CHANGES | OP_PROMISES, 0},
+	[VOL_GET_ATTRIBUTE] = {"get_attribute", OP_READS, 0},
+	[VOL_PUT_ATTRIBUTE] = {"put_attribute", OP_PROMISES, 0},
 };
 
 static const char *const state_names[] = {
@@ -86,6 +89,16 @@ check_range(const struct vol_req *req, const struct op_info *info)
 }
 
 static int
+check_attribute(const struct vol_req *req)
+{
+	if (!req->vol->attributes)
+		return -EOPNOTSUPP;
+	if (!req->key || !volume_key_valid(req->key))
+		return -EINVAL;
+	return req->op == VOL_PUT_ATTRIBUTE && req->value_len > VOLUME_VALUE_MAX ? -EINVAL : 0;
+}
+
+static int
 check_arguments(const struct vol_req *req, const struct op_info *info)
 {
 	if (info->flags & OP_RANGE)
@@ -95,6 +108,8 @@ check_arguments(const struct vol_req *req, const struct op_info *info)
 	if (req->op == VOL_RESIZE &&
 	    (!req->length || req->length > INT64_MAX || req->length % req->vol->block_size))
 		return -EINVAL;
+	if (req->op == VOL_GET_ATTRIBUTE || req->op == VOL_PUT_ATTRIBUTE)
+		return check_attribute(req);
 	return 0;
 }
 
@@ -181,6 +196,10 @@ start(struct vol_req *req)
 	req->status = 0;
 	req->err_offset = 0;
 	req->ret_infos = 0;
+	if (req->op == VOL_GET_ATTRIBUTE) {
+		req->value = NULL;
+		req->value_len = 0;
+	}
 	r = check(req);
 	if (r || (!req->length && info->flags & OP_EMPTY_OK)) {
 		finish(req, r);
@@ -214,6 +233,68 @@ volume_submit(struct vol_req *req)
 	loop_post(vol->loop, &req->msg);
 }
 
+/* ---- attributes, blocking ---------------------------------------------- */
+
+struct attribute_call {
+	struct vol_req req;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool over;
+};
+
+static void
+attribute_done(struct vol_req *req)
+{
+	struct attribute_call *call = container_of(req, struct attribute_call, req);
+
+	pthread_mutex_lock(&call->lock);
+	call->over = true;
+	pthread_cond_signal(&call->cond);
+	pthread_mutex_unlock(&call->lock);
+}
+
+static int
+attribute_wait(struct attribute_call *call)
+{
+	assert(!loop_current());
+	pthread_mutex_init(&call->lock, NULL);
+	pthread_cond_init(&call->cond, NULL);
+	call->req.done = attribute_done;
+	volume_submit(&call->req);
+	pthread_mutex_lock(&call->lock);
+	while (!call->over)
+		pthread_cond_wait(&call->cond, &call->lock);
+	pthread_mutex_unlock(&call->lock);
+	pthread_cond_destroy(&call->cond);
+	pthread_mutex_destroy(&call->lock);
+	return call->req.status;
+}
+
+int
+volume_get_attribute(struct volume *vol, const char *key, void **ret, size_t *ret_len)
+{
+	struct attribute_call call = {.req = {.vol = vol, .op = VOL_GET_ATTRIBUTE, .key = key}};
+	int r = attribute_wait(&call);
+
+	if (r == 0) {
+		*ret = call.req.value;
+		*ret_len = call.req.value_len;
+	}
+	return r;
+}
+
+int
+volume_put_attribute(struct volume *vol, const char *key, const void *value, size_t len)
+{
+	struct attribute_call call = {.req = {.vol = vol,
+					      .op = VOL_PUT_ATTRIBUTE,
+					      .key = key,
+					      .value = (void *)(uintptr_t)value,
+					      .value_len = len}};
+
+	return attribute_wait(&call);
+}
+
 /* ---- names ------------------------------------------------------------- */
 
 static bool
@@ -242,6 +323,16 @@ volume_name_check(const char *name, struct errinfo *info)
 				"or a digit",
 				name);
 	return 0;
+}
+
+bool
+volume_key_valid(const char *key)
+{
+	size_t n = strnlen(key, VOLUME_KEY_MAX + 1);
+
+	if (n == 0 || n > VOLUME_KEY_MAX || key[0] == '.')
+		return false;
+	return strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789._-") == n;
 }
 
 /* ---- JSON -------------------------------------------------------------- */

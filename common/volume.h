@@ -22,6 +22,13 @@
  * Alignment: offset and length are multiples of block_size.  COMPARE_WRITE: at most 128 KiB.
  * READ and WRITE: at most VOLUME_MAX_IO.  UNMAP and ZERO: any length.
  *
+ * Attributes are values by key, of whoever stands in front of volumes, that travel with the volume and mean
+ * nothing to it: where vol->attributes says so it keeps them over restarts, crashes and a move to another machine.
+ *   PUT_ATTRIBUTE  the value is durable when it completes with 0, whatever write_cache says, and replaces the old one
+ *                  as a whole; a length of 0 removes it.  One at a time for a key.  read_only is no obstacle:
+ *                  no byte of the data changes.  -ENOSPC: VOLUME_ATTRIBUTES values, or a megabyte of them, are there
+ *   GET_ATTRIBUTE  the last one that was durable; a length of 0 where there is none
+ *
  * Ordering: requests in flight are not ordered; a request submitted after
  * another completed sees its effect.  FLUSH covers every request that completed before FLUSH was submitted.
  */
@@ -42,6 +49,9 @@
 #define VOLUME_NAME_MAX 64               /* [a-z0-9][a-z0-9._-]*, without the NUL */
 #define VOLUME_MAX_IO (16u << 20)        /* bytes of one READ or WRITE */
 #define VOLUME_MAX_COMPARE (128u << 10)
+#define VOLUME_KEY_MAX 23                /* of an attribute: [a-z0-9._-]+, not beginning with '.', without the NUL */
+#define VOLUME_VALUE_MAX (512u << 10)    /* bytes of an attribute */
+#define VOLUME_ATTRIBUTES 16             /* of a volume */
 
 struct volume;
 struct vol_req;
@@ -55,6 +65,8 @@ enum vol_op {
 	VOL_COMPARE_WRITE,
 	VOL_MAP,           /* chunk map query */
 	VOL_RESIZE,        /* length = new size in bytes */
+	VOL_GET_ATTRIBUTE,
+	VOL_PUT_ATTRIBUTE,
 	VOL_OP_COUNT
 };
 
@@ -99,6 +111,11 @@ struct vol_req {
 	unsigned max_infos;
 	unsigned ret_infos;
 	uint64_t ret_next_chunk;      /* where to go on; UINT64_MAX at the end */
+
+	/* VOL_GET_ATTRIBUTE, VOL_PUT_ATTRIBUTE */
+	const char *key;              /* the caller's until done */
+	void *value;                  /* PUT: the caller's until done.  GET: malloc()ed, the caller's; NULL unless there is one */
+	size_t value_len;
 
 	/** 0 or negative.  With LG_ECORRUPT and -EIO err_offset is the first failing byte; with LG_EMISCOMPARE
 	 *  the first differing byte, relative to offset. */
@@ -156,6 +173,7 @@ struct volume {
 	bool read_only;
 	bool write_cache;            /* WCE: plain writes answer before they are durable */
 	bool thin;                   /* UNMAP gives space back */
+	bool attributes;             /* it keeps attributes; else -EOPNOTSUPP */
 	enum vol_durability durability;
 	char store[512];             /* where it lies, for people; no secrets */
 	struct loop *loop;
@@ -175,6 +193,10 @@ void volume_submit(struct vol_req *req);
 /** For implementations, on the volume's loop: complete req with status. */
 void volume_done(struct vol_req *req, int status);
 
+/** VOL_GET_ATTRIBUTE and VOL_PUT_ATTRIBUTE, and wait.  Block: not on a loop. */
+int volume_get_attribute(struct volume *vol, const char *key, void **ret, size_t *ret_len) MUST_CHECK;
+int volume_put_attribute(struct volume *vol, const char *key, const void *value, size_t len) MUST_CHECK;
+
 /** Pages that a request of this offset and length spans. */
 static inline unsigned volume_pages(uint64_t offset, uint64_t length)
 {
@@ -183,6 +205,8 @@ static inline unsigned volume_pages(uint64_t offset, uint64_t length)
 
 /** 0, or -EINVAL with words: the naming rule above. */
 int volume_name_check(const char *name, struct errinfo *info);
+/** May an attribute be called so? */
+bool volume_key_valid(const char *key);
 
 /** Any thread (see loop_call() for loops other than the volume's): a new object, the caller's reference;
  *  NULL without memory. */

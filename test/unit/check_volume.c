@@ -286,6 +286,50 @@ START_TEST(health_ends_promises)
 }
 END_TEST
 
+/* ---- attributes --------------------------------------------------------- */
+
+static int
+attribute(enum vol_op op, const char *key, size_t len)
+{
+	struct waited w = {.req = {.op = op, .key = key, .value = w.pages, .value_len = len}};
+
+	return submit_from(&w, away, away);
+}
+
+START_TEST(attributes_have_rules)
+{
+	static const char *const bad[] = {"", ".a", "A", "a/b", "a b", "a\n", "0123456789012345678901234"};
+	static const char *const good[] = {"a", "-", "a.b_c-9", "01234567890123456789012"};
+	void *value = &fake;
+	size_t len = 1;
+
+	ck_assert_int_eq(attribute(VOL_PUT_ATTRIBUTE, "a", 1), -EOPNOTSUPP);
+	ck_assert_int_eq(attribute(VOL_GET_ATTRIBUTE, "a", 0), -EOPNOTSUPP);
+	fake.vol.attributes = true;
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
+		ck_assert_int_eq(attribute(VOL_PUT_ATTRIBUTE, bad[i], 1), -EINVAL);
+	ck_assert_int_eq(attribute(VOL_GET_ATTRIBUTE, NULL, 0), -EINVAL);
+	ck_assert_int_eq(attribute(VOL_PUT_ATTRIBUTE, "a", VOLUME_VALUE_MAX + 1), -EINVAL);
+	ck_assert_uint_eq(fake.submitted, 0);
+	fake.vol.read_only = true; /* no byte of the data changes */
+	for (unsigned i = 0; i < ARRAY_SIZE(good); i++)
+		ck_assert_int_eq(attribute(VOL_PUT_ATTRIBUTE, good[i], VOLUME_VALUE_MAX), 0);
+	ck_assert_int_eq(volume_put_attribute(&fake.vol, "a", "x", 1), 0);
+	ck_assert_int_eq(volume_get_attribute(&fake.vol, "a", &value, &len), 0);
+	ck_assert_ptr_null(value); /* nothing came */
+	ck_assert_uint_eq(len, 0);
+	ck_assert_uint_eq(fake.submitted, ARRAY_SIZE(good) + 2);
+	fake.answer = -ENOSPC;
+	ck_assert_int_eq(volume_put_attribute(&fake.vol, "a", "x", 1), -ENOSPC);
+	fake.answer = 0;
+	fake.vol.health = LG_EPOISONED;
+	ck_assert_int_eq(volume_put_attribute(&fake.vol, "a", "x", 1), LG_EPOISONED);
+	ck_assert_int_eq(volume_get_attribute(&fake.vol, "a", &value, &len), 0);
+	fake.vol.health = LG_EFENCED;
+	ck_assert_int_eq(volume_get_attribute(&fake.vol, "a", &value, &len), LG_EFENCED);
+}
+END_TEST
+
 /* ---- reads ------------------------------------------------------------- */
 
 START_TEST(failed_reads_leave_no_pages)
@@ -536,6 +580,7 @@ main(void)
 	tcase_add_test(tc, page_arrays_must_fit);
 	tcase_add_test(tc, read_only_volumes_do_not_change);
 	tcase_add_test(tc, health_ends_promises);
+	tcase_add_test(tc, attributes_have_rules);
 	tcase_add_test(tc, failed_reads_leave_no_pages);
 	tcase_add_loop_test(tc, done_runs_where_it_belongs, 0, (int)ARRAY_SIZE(journeys));
 	tcase_add_test(tc, on_its_loop_it_is_a_plain_call);
