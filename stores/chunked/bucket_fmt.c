@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Codec of the binary objects and keys of a volume in the bucket; volume.json is in
- * bucket_json.c.  Pure functions over byte arrays: no state, no I/O.
+ * bucket_json.c, attributes are in bucket_attr.c.  Pure functions over byte arrays: no state, no I/O.
  *
  * Offsets are spelled as enums next to each object, in the order of doc/formats.md.
  * A decoder checks the CRC before it looks at any other field, so that damage is
@@ -183,16 +183,17 @@ enum {
 	ROOT_HEADER = 128,
 };
 
-/* A section: type 2, flags 2, entry bytes 4, entries 4, zero 4; then the entries. */
+/* A section: type 2, flags 2, entry bytes 4 (0: they differ), entries 4, bytes of all entries where they differ 4;
+ * then the entries. */
 enum {
 	SECTION_TYPE = 0,
 	SECTION_FLAGS = 2,
 	SECTION_ENTRY = 4,
 	SECTION_COUNT = 8,
-	SECTION_ZERO = 12,
+	SECTION_BYTES = 12,
 	SECTION_HEADER = 16
 };
-enum { SECTION_LEAVES = 1 };
+enum { SECTION_LEAVES = 1, SECTION_ATTRS = 5 };
 
 enum {
 	REF_LEAF = 0,
@@ -232,13 +233,33 @@ root_valid(const struct bucket_root *r)
 		if (i > 0 && ref->leaf <= r->leaves[i - 1].leaf)
 			return false;
 	}
-	return true;
+	return bucket_attrs_valid(r->attrs, r->nattrs);
 }
+
+_Static_assert(ROOT_HEADER + 2 * SECTION_HEADER + BUCKET_LEAVES_MAX * REF_BYTES + BUCKET_ATTRS_BYTES_MAX +
+			       4 <=
+		       BUCKET_ROOT_MAX,
+	       "the largest root can be read");
 
 size_t
 bucket_root_bytes(const struct bucket_root *root)
 {
-	return ROOT_HEADER + SECTION_HEADER + (size_t)root->nleaves * REF_BYTES + 4;
+	size_t n = ROOT_HEADER + SECTION_HEADER + (size_t)root->nleaves * REF_BYTES + 4;
+
+	if (root->nattrs)
+		n += SECTION_HEADER + bucket_attrs_bytes(root->attrs, root->nattrs);
+	return n;
+}
+
+static uint8_t *
+section_encode(uint8_t *p, unsigned type, uint32_t entry_bytes, uint32_t count, size_t bytes)
+{
+	memset(p, 0, SECTION_HEADER);
+	put_le16(p + SECTION_TYPE, (uint16_t)type);
+	put_le32(p + SECTION_ENTRY, entry_bytes);
+	put_le32(p + SECTION_COUNT, count);
+	put_le32(p + SECTION_BYTES, (uint32_t)bytes);
+	return p + SECTION_HEADER;
 }
 
 void
@@ -247,7 +268,7 @@ bucket_root_encode(const struct bucket_root *root, uint8_t *buf)
 	size_t n = bucket_root_bytes(root);
 
 	assert(root_valid(root));
-	memset(buf, 0, ROOT_HEADER + SECTION_HEADER);
+	memset(buf, 0, ROOT_HEADER);
 	prologue_encode(buf, ROOT_MAGIC, root->uuid);
 	put_le64(buf + ROOT_GENERATION, root->generation);
 	put_le64(buf + ROOT_COMMIT, root->commit);
@@ -258,14 +279,10 @@ bucket_root_encode(const struct bucket_root *root, uint8_t *buf)
 	put_le32(buf + ROOT_BLOCK_SIZE, root->block_size);
 	put_le64(buf + ROOT_TIME, root->time_ms);
 	memcpy(buf + ROOT_JOURNAL, root->journal_uuid, UUID_LEN);
-	put_le32(buf + ROOT_SECTIONS, 1);
+	put_le32(buf + ROOT_SECTIONS, root->nattrs ? 2 : 1);
 	put_le32(buf + ROOT_LENGTH, (uint32_t)n);
 
-	uint8_t *p = buf + ROOT_HEADER;
-	put_le16(p + SECTION_TYPE, SECTION_LEAVES);
-	put_le32(p + SECTION_ENTRY, REF_BYTES);
-	put_le32(p + SECTION_COUNT, root->nleaves);
-	p += SECTION_HEADER;
+	uint8_t *p = section_encode(buf + ROOT_HEADER, SECTION_LEAVES, REF_BYTES, root->nleaves, 0);
 	for (uint32_t i = 0; i < root->nleaves; i++, p += REF_BYTES) {
 		const struct bucket_leaf_ref *ref = &root->leaves[i];
 
@@ -277,21 +294,27 @@ bucket_root_encode(const struct bucket_root *root, uint8_t *buf)
 		put_le32(p + REF_LENGTH, ref->length);
 		put_le32(p + REF_FLAGS, 0);
 	}
+	if (root->nattrs) {
+		p = section_encode(p, SECTION_ATTRS, 0, root->nattrs,
+				   bucket_attrs_bytes(root->attrs, root->nattrs));
+		bucket_attrs_encode(root->attrs, root->nattrs, p);
+	}
 	seal(buf, n);
 }
 
-/** The one section that this version knows; p and room: from its header to before the CRC. */
+/** The first section; p and room: from its header to before the CRC.  *ret_used: where the next one begins. */
 static int
-root_leaves_decode(const uint8_t *p, size_t room, struct bucket_root *ret)
+root_leaves_decode(const uint8_t *p, size_t room, struct bucket_root *ret, size_t *ret_used)
 {
 	if (room < SECTION_HEADER)
 		return LG_ECORRUPT;
 	if (get_le16(p + SECTION_TYPE) != SECTION_LEAVES || get_le16(p + SECTION_FLAGS) != 0 ||
-	    get_le32(p + SECTION_ENTRY) != REF_BYTES || get_le32(p + SECTION_ZERO) != 0)
+	    get_le32(p + SECTION_ENTRY) != REF_BYTES || get_le32(p + SECTION_BYTES) != 0)
 		return LG_EFORMAT;
 	uint32_t count = get_le32(p + SECTION_COUNT);
-	if (count > BUCKET_LEAVES_MAX || room != SECTION_HEADER + (size_t)count * REF_BYTES)
+	if (count > BUCKET_LEAVES_MAX || room - SECTION_HEADER < (size_t)count * REF_BYTES)
 		return LG_ECORRUPT;
+	*ret_used = SECTION_HEADER + (size_t)count * REF_BYTES;
 	if (count == 0)
 		return 0;
 
@@ -315,6 +338,42 @@ root_leaves_decode(const uint8_t *p, size_t room, struct bucket_root *ret)
 	return 0;
 }
 
+/** The other section that this version knows, and the last one. */
+static int
+root_attrs_decode(const uint8_t *p, size_t room, struct bucket_root *ret)
+{
+	if (room < SECTION_HEADER)
+		return LG_ECORRUPT;
+	if (get_le16(p + SECTION_TYPE) != SECTION_ATTRS || get_le16(p + SECTION_FLAGS) != 0 ||
+	    get_le32(p + SECTION_ENTRY) != 0)
+		return LG_EFORMAT;
+	uint32_t count = get_le32(p + SECTION_COUNT);
+	size_t bytes = get_le32(p + SECTION_BYTES);
+	if (count == 0 || count > BUCKET_ATTRS_MAX || bytes != room - SECTION_HEADER ||
+	    bytes > BUCKET_ATTRS_BYTES_MAX || bytes == 0)
+		return LG_ECORRUPT;
+	ret->attrs = calloc(count, sizeof(*ret->attrs));
+	ret->attr_bytes = malloc(bytes);
+	if (!ret->attrs || !ret->attr_bytes)
+		return -ENOMEM;
+	ret->nattrs = count;
+	memcpy(ret->attr_bytes, p + SECTION_HEADER, bytes);
+	return bucket_attrs_decode(ret->attr_bytes, bytes, count, ret->attrs);
+}
+
+static int
+root_sections_decode(const uint8_t *p, size_t room, uint32_t n, struct bucket_root *ret)
+{
+	size_t used = 0;
+	int rc = root_leaves_decode(p, room, ret, &used);
+
+	if (rc)
+		return rc;
+	if (n == 1)
+		return used == room ? 0 : LG_ECORRUPT;
+	return root_attrs_decode(p + used, room - used, ret);
+}
+
 int
 bucket_root_decode(const void *data, size_t n, const uint8_t uuid[UUID_LEN], struct bucket_root *ret)
 {
@@ -326,7 +385,8 @@ bucket_root_decode(const void *data, size_t n, const uint8_t uuid[UUID_LEN], str
 	int rc = prologue_check(p, n, ROOT_MAGIC, uuid);
 	if (rc)
 		return rc;
-	if (get_le32(p + ROOT_SECTIONS) != 1 || !all_zero(p + ROOT_RESERVED, ROOT_HEADER - ROOT_RESERVED))
+	uint32_t sections = get_le32(p + ROOT_SECTIONS);
+	if (sections < 1 || sections > 2 || !all_zero(p + ROOT_RESERVED, ROOT_HEADER - ROOT_RESERVED))
 		return LG_EFORMAT;
 	if (get_le32(p + ROOT_LENGTH) != n)
 		return LG_ECORRUPT;
@@ -341,7 +401,7 @@ bucket_root_decode(const void *data, size_t n, const uint8_t uuid[UUID_LEN], str
 	r.block_size = get_le32(p + ROOT_BLOCK_SIZE);
 	r.time_ms = get_le64(p + ROOT_TIME);
 	memcpy(r.journal_uuid, p + ROOT_JOURNAL, UUID_LEN);
-	rc = root_leaves_decode(p + ROOT_HEADER, n - 4 - ROOT_HEADER, &r);
+	rc = root_sections_decode(p + ROOT_HEADER, n - 4 - ROOT_HEADER, sections, &r);
 	if (!rc && !root_valid(&r))
 		rc = LG_ECORRUPT;
 	if (rc) {
@@ -356,8 +416,13 @@ void
 bucket_root_fini(struct bucket_root *root)
 {
 	free(root->leaves);
+	free(root->attrs);
+	free(root->attr_bytes);
 	root->leaves = NULL;
 	root->nleaves = 0;
+	root->attrs = NULL;
+	root->nattrs = 0;
+	root->attr_bytes = NULL;
 }
 
 /* ---- leaf --------------------------------------------------------------- */

@@ -96,6 +96,34 @@ void bucket_owner_encode(const struct bucket_owner *owner, uint8_t buf[BUCKET_OW
 int bucket_owner_decode(const void *p, size_t n, const uint8_t uuid[UUID_LEN],
 			struct bucket_owner *ret) MUST_CHECK;
 
+/* ---- attributes (bucket_attr.c) ----------------------------------------- */
+
+#define BUCKET_ATTR_HEADER 32u
+#define BUCKET_ATTR_KEY_MAX 23               /* as volume_key_valid() wants it, without the NUL */
+#define BUCKET_ATTR_VALUE_MAX (512u << 10)
+#define BUCKET_ATTRS_MAX 16u                 /* of a volume */
+#define BUCKET_ATTRS_BYTES_MAX (1u << 20)    /* of a volume, headers and all */
+
+/** A value that travels with the volume and means nothing to it. */
+struct bucket_attr {
+	char key[BUCKET_ATTR_KEY_MAX + 1];
+	uint32_t length;             /* 0: it is not there; in the journal alone */
+	const uint8_t *value;
+};
+
+size_t bucket_attr_bytes(const struct bucket_attr *attr);
+/** Fills bucket_attr_bytes(attr) bytes. */
+void bucket_attr_encode(const struct bucket_attr *attr, uint8_t *buf);
+/** One at the start of these n bytes; value points into them. */
+int bucket_attr_decode(const void *p, size_t n, struct bucket_attr *ret) MUST_CHECK;
+
+/** As a volume may have them: none empty, ascending by key, within the bounds. */
+bool bucket_attrs_valid(const struct bucket_attr *attrs, uint32_t n);
+size_t bucket_attrs_bytes(const struct bucket_attr *attrs, uint32_t n);
+void bucket_attrs_encode(const struct bucket_attr *attrs, uint32_t n, uint8_t *buf);
+/** n of them in just these bytes; the caller checks bucket_attrs_valid(). */
+int bucket_attrs_decode(const uint8_t *p, size_t bytes, uint32_t n, struct bucket_attr *attrs) MUST_CHECK;
+
 /* ---- root --------------------------------------------------------------- */
 
 #define BUCKET_ROOT_MAX (4u << 20)           /* bytes: nothing larger is fetched */
@@ -125,6 +153,9 @@ struct bucket_root {
 	uint8_t journal_uuid[UUID_LEN];   /* the journal that continues this root; zero = none yet */
 	struct bucket_leaf_ref *leaves;   /* ascending by leaf, no two alike, none wholly past size */
 	uint32_t nleaves;
+	struct bucket_attr *attrs;        /* as bucket_attrs_valid() wants them */
+	uint32_t nattrs;
+	uint8_t *attr_bytes;              /* what the values of a decoded root point into */
 };
 
 size_t bucket_root_bytes(const struct bucket_root *root);

@@ -292,6 +292,9 @@ engine_free(struct engine *eng)
 	if (eng->cache.buckets)
 		cache_fini(&eng->cache);
 	map_fini(eng);
+	attrs_drop(&eng->attrs);
+	attrs_drop(&eng->attrs_durable);
+	attrs_replay_end(eng);
 	if (eng->crctabs.buckets)
 		crctab_fini(eng);
 	wops_fini(eng);

@@ -107,6 +107,7 @@ commit_freeze(struct engine *eng)
 	c->next = 0;
 	c->seq = eng->last_seq;
 	c->size = engine_size(eng);
+	attrs_copy(&c->attrs, &eng->attrs);
 	c->elapsed = false;
 	c->attempts = 0;
 	c->state = COMMIT_STAGING;
@@ -190,12 +191,15 @@ commit_drop(struct commit *c)
 	free(c->order);
 	free(c->buf);
 	free(c->root.leaves);
+	free(c->root.attrs);
+	attrs_drop(&c->attrs);
 	c->leaves = NULL;
 	c->nleaves = c->leaves_room = 0;
 	c->making = false;
 	c->order = NULL;
 	c->buf = NULL;
 	c->root.leaves = NULL;
+	c->root.attrs = NULL;
 }
 
 void
@@ -601,12 +605,13 @@ root_make(struct engine *eng)
 	memcpy(root.journal_uuid, eng->journal_uuid, UUID_LEN);
 	random_bytes(root.nonce, sizeof(root.nonce));
 	int r = root_leaves(eng, &root);
-	if (r < 0)
-		return r;
-	c->len = bucket_root_bytes(&root);
-	c->buf = malloc(c->len);
+	if (r == 0)
+		r = attrs_root(&c->attrs, &root);
+	c->len = r == 0 ? bucket_root_bytes(&root) : 0;
+	c->buf = r == 0 ? malloc(c->len) : NULL;
 	if (!c->buf) {
 		free(root.leaves);
+		free(root.attrs);
 		return -ENOMEM;
 	}
 	bucket_root_encode(&root, c->buf);
@@ -622,9 +627,12 @@ root_swapped(struct engine *eng, const char *etag)
 	memcpy(eng->root_etag, etag, sizeof(eng->root_etag));
 	engine_recovered(eng);
 	free(c->root.leaves);
+	free(c->root.attrs);
 	free(c->buf);
 	c->root.leaves = NULL;
 	c->root.nleaves = 0;
+	c->root.attrs = NULL;
+	c->root.nattrs = 0;
 	c->buf = NULL;
 	eng->root = c->root;
 	eng->covered_seq = c->seq;

@@ -62,6 +62,7 @@ engine_describe(struct volume *vol, json_t *object)
 	json_object_set_new(object, "commit_state", json_string(commit_state_name(eng->commit.state)));
 	if (eng->journal)
 		json_object_set_new(object, "journal", describe_journal(eng));
+	json_object_set_new(object, "attributes", attrs_json(&eng->attrs_durable));
 	json_object_set_new(object, "object_store", object_store_json(eng->store));
 	json_object_set_new(object, "degraded", eng->degraded ? describe_degraded(eng) : json_null());
 }

@@ -157,13 +157,21 @@ void
 engine_submit(struct vol_req *req)
 {
 	static submit_fn *const submit[VOL_OP_COUNT] = {
-		[VOL_READ] = read_submit,    [VOL_WRITE] = write_submit,   [VOL_FLUSH] = flush_submit,
-		[VOL_UNMAP] = zero_submit,   [VOL_ZERO] = zero_submit,     [VOL_COMPARE_WRITE] = write_submit,
-		[VOL_MAP] = mapquery_submit, [VOL_RESIZE] = resize_submit,
+		[VOL_READ] = read_submit,
+		[VOL_WRITE] = write_submit,
+		[VOL_FLUSH] = flush_submit,
+		[VOL_UNMAP] = zero_submit,
+		[VOL_ZERO] = zero_submit,
+		[VOL_COMPARE_WRITE] = write_submit,
+		[VOL_MAP] = mapquery_submit,
+		[VOL_RESIZE] = resize_submit,
+		[VOL_GET_ATTRIBUTE] = attr_get_submit,
+		[VOL_PUT_ATTRIBUTE] = attr_put_submit,
 	};
 	struct engine *eng = engine_of(req->vol);
 	int health = engine_health(eng);
-	bool looks = req->op == VOL_READ || req->op == VOL_MAP;
+	bool looks = req->op == VOL_READ || req->op == VOL_MAP || req->op == VOL_GET_ATTRIBUTE;
+	bool changes_data = !looks && req->op != VOL_FLUSH && req->op != VOL_PUT_ATTRIBUTE;
 
 	eng->requests++;
 	engine_hold(eng);
@@ -171,7 +179,7 @@ engine_submit(struct vol_req *req)
 		engine_request_done(eng, req, LG_ESTOPPING);
 	else if (health == LG_EFENCED || (health < 0 && !looks))
 		engine_request_done(eng, req, health);
-	else if (eng->vol.read_only && !looks && req->op != VOL_FLUSH)
+	else if (eng->vol.read_only && changes_data)
 		engine_request_done(eng, req, -EROFS);
 	else
 		submit[req->op](req);

@@ -353,6 +353,40 @@ void gate_leave(struct engine *eng, uint64_t bytes);
 void gate_pump(struct engine *eng);
 unsigned gate_fill(struct engine *eng);     /* of the journal, percent */
 
+/* ---- attr.c: attributes -------------------------------------------------------- */
+
+struct attr_value;
+struct attr_put;
+
+/** Ascending by key. */
+struct attrs {
+	unsigned n;
+	struct attr_value *list[BUCKET_ATTRS_MAX];
+};
+
+/** One that comes out of the journal page by page. */
+struct attr_replay {
+	uint8_t *bytes;
+	size_t have;                     /* pages */
+	bool lost;                       /* one of them is damaged */
+};
+
+void attrs_drop(struct attrs *attrs);
+/** What `to` held is dropped. */
+void attrs_copy(struct attrs *to, const struct attrs *from);
+/** root->attrs, malloc()ed; the values stay where they are. */
+int attrs_root(const struct attrs *attrs, struct bucket_root *root) MUST_CHECK;
+json_t *attrs_json(const struct attrs *attrs);
+/** Open's thread: as the root has them, and then, page by page, what the journal knows better. */
+int attrs_load(struct engine *eng, const struct bucket_root *root) MUST_CHECK;
+int attrs_replay(struct engine *eng, const struct journal_entry *e) MUST_CHECK;
+void attrs_replay_end(struct engine *eng);
+void attr_get_submit(struct vol_req *req);
+void attr_put_submit(struct vol_req *req);
+/** Its append has ended well. */
+void attr_put_durable(struct engine *eng, const struct attr_put *put);
+void attr_put_free(struct attr_put *put);
+
 /* ---- wop.c, write.c, zero.c: changes ------------------------------------------ */
 
 struct wop;
@@ -393,6 +427,7 @@ struct wop {
 	/* zeroes */
 	uint64_t at, end, step_end;      /* whole pages still to do */
 	uint64_t new_size, given_offset; /* resize; 0 = it is none */
+	struct attr_put *put;            /* PUT_ATTRIBUTE */
 	struct wappend *spare;           /* kept from use to use */
 };
 
@@ -460,6 +495,7 @@ struct commit {
 	enum commit_state state;
 	uint64_t seq;                    /* frozen up to here */
 	uint64_t size;                   /* of the volume then */
+	struct attrs attrs;
 	bool stepping, again;
 	bool elapsed;                    /* the interval is over */
 	struct loop_timer interval, retry;
@@ -595,6 +631,8 @@ struct engine {
 	unsigned requests;               /* changes and reads not answered yet */
 
 	struct dirty_set *active, *frozen;
+	struct attrs attrs, attrs_durable; /* as accepted; as shown */
+	struct attr_replay attr_replay;
 	struct cache cache;
 	struct map map;
 	struct crctabs crctabs;

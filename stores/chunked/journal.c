@@ -292,7 +292,7 @@ payload_of(const struct journal_append *a)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < a->n; i++)
-		n += a->entries[i].type == JOURNAL_WRITE;
+		n += journal_has_page(a->entries[i].type);
 	return n;
 }
 
@@ -308,7 +308,7 @@ add_append(struct builder *b, struct journal_append *a)
 		struct journal_entry *e = &a->entries[i];
 
 		journal_entry_encode(b->header, b->rec.entries++, e);
-		if (e->type != JOURNAL_WRITE)
+		if (!journal_has_page(e->type))
 			continue;
 		e->pos = journal_pos(b->slot->number, b->page++);
 		b->rec.payload++;

@@ -35,19 +35,28 @@ enum journal_type {
 	JOURNAL_ZERO = 2,     /* a range of pages reads as zeroes */
 	JOURNAL_TRIM = 3,     /* as ZERO, and its space is given back */
 	JOURNAL_RESIZE = 4,   /* page = new size of the volume in bytes */
-	/* 5: reservations, 6: reference to a base that was PUT directly, 7: log object boundary - later formats */
+	JOURNAL_ATTR = 5,     /* one page of an attribute (bucket_fmt.h), all of them side by side in one append */
+	/* 6: reference to a base that was PUT directly, 7: log object boundary - later formats */
 };
+
+/** Has it a page of bytes? */
+static inline bool
+journal_has_page(enum journal_type type)
+{
+	return type == JOURNAL_WRITE || type == JOURNAL_ATTR;
+}
 
 /** Where a page's bytes lie: segment number << 16 | page of the segment. 0 = nowhere. */
 typedef uint64_t journal_pos_t;
 
 struct journal_entry {
 	enum journal_type type;
-	uint64_t page;           /* first volume page (or bytes, RESIZE) */
-	uint64_t count;          /* pages; 1 for WRITE */
-	struct page *data;       /* WRITE: the caller holds a reference until done */
-	uint32_t crc;            /* WRITE: CRC32C of the page, set by the caller */
-	journal_pos_t pos;       /* WRITE: set when done runs */
+	uint64_t page;           /* first volume page; RESIZE: bytes; ATTR: which of its pages, from 0 */
+	uint64_t count;          /* pages; 1 for WRITE; ATTR: how many it has */
+	struct page *data;       /* WRITE, ATTR: the caller holds a reference until done */
+	uint32_t crc;            /* WRITE, ATTR: CRC32C of the page, set by the caller */
+	journal_pos_t pos;       /* WRITE, ATTR: set when done runs */
+	const uint8_t *bytes;    /* ATTR, at replay: the page, for the call; NULL: it is damaged, and that is accepted */
 };
 
 struct journal_append {
@@ -76,7 +85,7 @@ struct journal_params {
 	uint32_t segment_bytes;          /* create: 0 = JOURNAL_SEGMENT_BYTES; at least 2 MiB; smaller ones are for tests */
 };
 
-/** One replayed entry, in sequence order.  WRITE: its bytes are at pos (checked by CRC only past what the journal proves durable; every
+/** One replayed entry, in sequence order.  ATTR: a damaged page is a refusal (accept_loss: see bytes).  WRITE: its bytes are at pos (checked by CRC only past what the journal proves durable; every
  *  journal_read() checks).  Non-zero ends the replay and is returned. */
 typedef int journal_replay_fn(void *arg, uint64_t seq, const struct journal_entry *entry);
 
@@ -98,7 +107,7 @@ int journal_open(const struct journal_params *params, bool create, const uint8_t
 void journal_append(struct journal *journal, struct journal_append *append);
 
 /** Bytes that may still be appended now (payload, after all overhead), keeping back what segments in use need.  An append
- *  takes 4096 bytes of it for each of its WRITE entries, and 4096 when it has none. */
+ *  takes 4096 bytes of it for each of its entries with a page, and 4096 when it has none. */
 uint64_t journal_room(const struct journal *journal);
 uint64_t journal_used(const struct journal *journal);
 uint64_t journal_capacity(const struct journal *journal);

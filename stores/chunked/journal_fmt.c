@@ -60,8 +60,8 @@ enum {
 };
 _Static_assert(REC_JOURNAL + UUID_LEN == JOURNAL_RECORD_HEADER, "the record header's fields fill it");
 
-/* WRITE: the CRC in the low half of ARG; ZERO, TRIM: pages; RESIZE: bytes. */
-enum { ENTRY_PAGE = 0, ENTRY_TYPE = 6, ENTRY_FLAGS = 7, ENTRY_ARG = 8 };
+/* WRITE, ATTR: the CRC in the low half of ARG; ZERO, TRIM: pages; RESIZE: bytes. */
+enum { ENTRY_PAGE = 0, ENTRY_PIECES = 2, ENTRY_ZERO = 4, ENTRY_TYPE = 6, ENTRY_FLAGS = 7, ENTRY_ARG = 8 };
 
 static bool
 all_zero(const uint8_t *p, size_t n)
@@ -154,6 +154,8 @@ entry_valid(const struct journal_entry *e)
 		       e->count <= JOURNAL_VPAGE_MAX - e->page;
 	case JOURNAL_RESIZE:
 		return e->page >= 1 && e->page <= INT64_MAX;
+	case JOURNAL_ATTR:
+		return e->count >= 1 && e->count <= JOURNAL_RECORD_ENTRIES && e->page < e->count;
 	}
 	return false;
 }
@@ -177,6 +179,11 @@ journal_entry_encode(uint8_t page[JOURNAL_PAGE], unsigned slot, const struct jou
 		break;
 	case JOURNAL_RESIZE:
 		put_le64(p + ENTRY_ARG, entry->page);
+		break;
+	case JOURNAL_ATTR:
+		put_le16(p + ENTRY_PAGE, (uint16_t)entry->page);
+		put_le16(p + ENTRY_PIECES, (uint16_t)entry->count);
+		put_le32(p + ENTRY_ARG, entry->crc);
 		break;
 	}
 }
@@ -203,26 +210,31 @@ journal_entry_decode(const uint8_t page[JOURNAL_PAGE], unsigned slot, struct jou
 	case JOURNAL_RESIZE:
 		ret->page = arg;
 		break;
+	case JOURNAL_ATTR:
+		ret->page = get_le16(p + ENTRY_PAGE);
+		ret->count = get_le16(p + ENTRY_PIECES);
+		ret->crc = (uint32_t)arg;
+		break;
 	}
 }
 
 /** One slot as found on disk: the type and flags must be known, the rest possible and in its place. */
 static int
-entry_check(const uint8_t page[JOURNAL_PAGE], unsigned slot, bool *ret_payload)
+entry_check(const uint8_t page[JOURNAL_PAGE], unsigned slot, struct journal_entry *ret)
 {
 	const uint8_t *p = page + JOURNAL_RECORD_HEADER + (size_t)slot * JOURNAL_ENTRY_BYTES;
-	struct journal_entry e;
 
-	if (p[ENTRY_FLAGS] != 0 || p[ENTRY_TYPE] < JOURNAL_WRITE || p[ENTRY_TYPE] > JOURNAL_RESIZE)
+	if (p[ENTRY_FLAGS] != 0 || p[ENTRY_TYPE] < JOURNAL_WRITE || p[ENTRY_TYPE] > JOURNAL_ATTR)
 		return LG_EFORMAT;
-	journal_entry_decode(page, slot, &e);
-	if (!entry_valid(&e))
+	journal_entry_decode(page, slot, ret);
+	if (!entry_valid(ret))
 		return LG_ECORRUPT;
-	if (e.type == JOURNAL_WRITE && get_le32(p + ENTRY_ARG + 4) != 0)
+	if (journal_has_page(ret->type) && get_le32(p + ENTRY_ARG + 4) != 0)
 		return LG_EFORMAT;
-	if (e.type == JOURNAL_RESIZE && get_le48(p + ENTRY_PAGE) != 0)
+	if (ret->type == JOURNAL_RESIZE && get_le48(p + ENTRY_PAGE) != 0)
 		return LG_EFORMAT;
-	*ret_payload = e.type == JOURNAL_WRITE;
+	if (ret->type == JOURNAL_ATTR && get_le16(p + ENTRY_ZERO) != 0)
+		return LG_EFORMAT;
 	return 0;
 }
 
@@ -318,14 +330,21 @@ journal_record_decode(const uint8_t page[JOURNAL_PAGE], struct journal_record *r
 	if (!record_valid(&r))
 		return LG_ECORRUPT;
 
+	uint64_t piece = 0, pieces = 0; /* the next one of an attribute that has begun; 0: none has */
 	for (unsigned i = 0; i < r.entries; i++) {
-		bool payload = false;
-		int rc = entry_check(page, i, &payload);
+		struct journal_entry e;
+		int rc = entry_check(page, i, &e);
 
 		if (rc)
 			return rc;
-		r.payload += payload;
+		if (e.type == JOURNAL_ATTR ? e.page != piece || (piece && e.count != pieces) : piece > 0)
+			return LG_ECORRUPT;
+		pieces = e.count;
+		piece = e.type == JOURNAL_ATTR && e.page + 1 < e.count ? e.page + 1 : 0;
+		r.payload += journal_has_page(e.type);
 	}
+	if (piece)
+		return LG_ECORRUPT;
 	size_t used = JOURNAL_RECORD_HEADER + (size_t)r.entries * JOURNAL_ENTRY_BYTES;
 	if (!all_zero(page + used, JOURNAL_PAGE - used))
 		return LG_EFORMAT;

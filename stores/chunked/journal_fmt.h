@@ -5,7 +5,7 @@
  *
  *   segment file   = header page, then records, back to back
  *   record         = header page (128 bytes, then a table of 16-byte entries),
- *                    then one page of payload for every WRITE entry, in order
+ *                    then one page of payload for every WRITE and ATTR entry, in order
  *
  * Both headers are one page of 4 KiB covered by one CRC32C.  The payload is covered
  * through the CRC32C in each entry.  A record names the record before it
@@ -84,7 +84,7 @@ struct journal_record {
 	uint8_t journal_uuid[UUID_LEN];
 	enum journal_record_type type;
 	unsigned entries;            /* 1..248; MARK: 0 */
-	unsigned payload;            /* pages that follow: WRITE entries */
+	unsigned payload;            /* pages that follow: WRITE and ATTR entries */
 	uint64_t first_seq;          /* MARK: the next one */
 	uint64_t prev_seq;           /* last sequence before this record */
 	uint64_t durable_seq;        /* last sequence of the record at durable_pos; 0 = nothing yet */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 libstores_a_SOURCES += \
 	stores/chunked/bucket_fmt.c stores/chunked/bucket_fmt.h \
+	stores/chunked/bucket_attr.c \
 	stores/chunked/bucket_json.c \
 	stores/chunked/journal.c stores/chunked/journal.h stores/chunked/journal_impl.h \
 	stores/chunked/journal_fmt.c stores/chunked/journal_fmt.h \
@@ -8,6 +9,7 @@ libstores_a_SOURCES += \
 	stores/chunked/journal_slots.c \
 	$(NULL)
 libstores_a_SOURCES += \
+	stores/chunked/attr.c \
 	stores/chunked/cache.c \
 	stores/chunked/chunked.h \
 	stores/chunked/close.c \

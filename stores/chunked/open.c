@@ -121,6 +121,7 @@ engine_new(struct opening *o, struct loop *loop, struct arena *arena)
 	eng->vol.write_cache = spec->write_cache;
 	eng->vol.durability = spec->durability;
 	eng->vol.thin = true;
+	eng->vol.attributes = true;
 	/* one journal record, whatever part of its first and last page a write covers */
 	eng->vol.atomic_max_bytes = (JOURNAL_APPEND_MAX - 1) * PAGE_SIZE_BYTES;
 	eng->phase = ENGINE_OPENING;
@@ -362,6 +363,8 @@ replay(void *arg, uint64_t seq, const struct journal_entry *e)
 		if (r == 0)
 			atomic_store(&eng->vol.size, e->page);
 		return r;
+	case JOURNAL_ATTR:
+		return attrs_replay(eng, e);
 	}
 	return LG_EFORMAT;
 }
@@ -390,7 +393,10 @@ journal_take(struct opening *o, struct journal_params *jp, const uint8_t *uuid, 
 	dirty_set_free(eng, eng->active);
 	eng->active = NULL;
 	atomic_store(&eng->vol.size, o->root.size);
+	attrs_replay_end(eng);
 	int r2 = dirty_set_new(eng, &eng->active);
+	if (r2 == 0)
+		r2 = attrs_load(eng, &o->root);
 	return r2 < 0 ? r2 : r;
 }
 
@@ -493,6 +499,9 @@ fence(struct opening *o, char *etag)
 	eng->root = o->root;
 	eng->root.leaves = NULL;
 	eng->root.nleaves = 0;
+	eng->root.attrs = NULL;
+	eng->root.nattrs = 0;
+	eng->root.attr_bytes = NULL;
 	return 0;
 }
 
@@ -526,7 +535,11 @@ attempt(struct opening *o)
 	if (r == 0)
 		r = dirty_set_new(eng, &eng->active);
 	if (r == 0)
+		r = attrs_load(eng, &o->root);
+	if (r == 0)
 		r = journal_step(o, needed);
+	if (r == 0)
+		attrs_copy(&eng->attrs_durable, &eng->attrs);
 	if (r == 0)
 		r = own(o, owner_etag);
 	if (r == 0)

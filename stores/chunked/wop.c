@@ -18,7 +18,7 @@
  * Acceptance is one step without a pause: sequence, journal, dirty table.  Journal order is therefore the
  * order of the dirty table, however the requests overlap.
  *
- * Answer: with write_cache and without FUA at acceptance, else when all of it is durable.
+ * Answer: with write_cache and without FUA at acceptance (an attribute never), else when all of it is durable.
  *
  * Failure: before acceptance a change is answered with its error and leaves nothing behind; a failed append
  * poisons the volume.
@@ -67,6 +67,7 @@ wop_free(struct wop *wop)
 		if (wop->merged[i])
 			page_unref(wop->merged[i]);
 	}
+	attr_put_free(wop->put);
 	if (eng->nfree_wops < FREE_WOPS) {
 		wop->next = eng->free_wops;
 		eng->free_wops = wop;
@@ -432,14 +433,16 @@ append_done(struct journal_append *append)
 	for (unsigned i = 0; i < append->n; i++) {
 		struct journal_entry *entry = &append->entries[i];
 
-		if (entry->type != JOURNAL_WRITE)
+		if (!journal_has_page(entry->type))
 			continue;
-		if (append->status == 0)
+		if (append->status == 0 && entry->type == JOURNAL_WRITE)
 			dirty_landed(eng, entry->page, entry->data, entry->pos);
 		page_unref(entry->data);
 	}
 	unsigned n = append->n;
 	wappend_drop(wop, wa);
+	if (wop->put && append->status == 0)
+		attr_put_durable(eng, wop->put);
 	if (--wop->appends == 0 && !wop->accepting) {
 		reply(wop, wop->status);
 		wop_free(wop);
@@ -463,7 +466,7 @@ wop_append(struct wop *wop, struct wappend *wa, unsigned n)
 		return;
 	}
 	for (unsigned i = 0; i < n; i++)
-		if (wa->entries[i].type == JOURNAL_WRITE)
+		if (journal_has_page(wa->entries[i].type))
 			page_ref(wa->entries[i].data);
 	wa->append = (struct journal_append){.entries = wa->entries, .n = n, .done = append_done};
 	wop->appends++;
@@ -507,7 +510,7 @@ void
 wop_accepted(struct wop *wop)
 {
 	struct engine *eng = wop->eng;
-	bool lazy = eng->vol.write_cache && !(wop->req->flags & VOL_FUA);
+	bool lazy = eng->vol.write_cache && !wop->put && !(wop->req->flags & VOL_FUA);
 
 	wop->accepting = false;
 	engine_hold(eng);

@@ -5,7 +5,8 @@
  * call that changes the disk, again while recovering, and a last look.
  *
  * What was acknowledged (write_cache off), flushed (write_cache on) or committed (durability store) is there;
- * every other block is some older or newer whole block.
+ * every other block is some older or newer whole block.  Beside the load an attribute changes all the time: it is what
+ * was acknowledged last, or something later that was under way, whole.
  *
  * And the checker itself: where a sync is left out it must find losses.
  *
@@ -47,6 +48,109 @@ runs(void)
 	const char *text = getenv("LUNGATE_POWER_RUNS");
 
 	return text ? (unsigned)strtoul(text, NULL, 10) : 40;
+}
+
+/* ---- an attribute that counts ------------------------------------------------------------------------ */
+
+/** The value of number n: n itself, and as many bytes of a pattern as it says.  Number 0: there is none. */
+struct counting {
+	struct vol_req req;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	uint32_t asked, acked;
+	bool busy, stop;
+	uint8_t value[3 * 4096];
+};
+
+static struct counting counting = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+
+static size_t
+counting_make(uint32_t n, uint8_t *p)
+{
+	size_t len = n ? 4 + n * 7919 % (sizeof(counting.value) - 4) : 0;
+
+	for (size_t i = 0; i < len; i++)
+		p[i] = (uint8_t)(i < 4 ? n >> i * 8 : i * 31 + n * 17);
+	return len;
+}
+
+static void counting_done(struct vol_req *req);
+
+static void
+counting_put(void)
+{
+	uint32_t n = counting.asked;
+
+	counting.req = (struct vol_req){.vol = rig.vol,
+					.op = VOL_PUT_ATTRIBUTE,
+					.key = "count",
+					.value = counting.value,
+					.value_len = counting_make(n, counting.value),
+					.done = counting_done};
+	volume_submit(&counting.req);
+}
+
+static void
+counting_done(struct vol_req *req)
+{
+	bool again;
+
+	pthread_mutex_lock(&counting.lock);
+	if (req->status == 0)
+		counting.acked = counting.asked;
+	again = req->status == 0 && !counting.stop;
+	if (again)
+		counting.asked++;
+	else
+		counting.busy = false;
+	pthread_cond_signal(&counting.cond);
+	pthread_mutex_unlock(&counting.lock);
+	if (again)
+		counting_put();
+}
+
+static void
+counting_start(void)
+{
+	counting.stop = false;
+	counting.busy = true;
+	counting.asked++;
+	counting_put();
+}
+
+static void
+counting_stop(void)
+{
+	pthread_mutex_lock(&counting.lock);
+	counting.stop = true;
+	while (counting.busy)
+		pthread_cond_wait(&counting.cond, &counting.lock);
+	pthread_mutex_unlock(&counting.lock);
+}
+
+/** What is there counts as acknowledged from then on, as with the model. */
+static void
+counting_verify(const char *when)
+{
+	static uint8_t want[sizeof(counting.value)];
+	uint8_t *value;
+	size_t len;
+	uint32_t n = 0;
+	int r = volume_get_attribute(rig.vol, "count", (void **)&value, &len);
+
+	if (r < 0) {
+		(void)snprintf(verdict, sizeof(verdict), "%s: attribute: %s", when, err_name(r));
+		return;
+	}
+	for (size_t i = 0; i < 4 && i < len; i++)
+		n |= (uint32_t)value[i] << i * 8;
+	if (n < counting.acked || n > counting.asked || counting_make(n, want) != len ||
+	    (len && memcmp(value, want, len) != 0))
+		(void)snprintf(verdict, sizeof(verdict),
+			       "%s: attribute: %zu bytes of %u, acknowledged %u, asked for %u", when, len, n,
+			       counting.acked, counting.asked);
+	counting.acked = counting.asked = n;
+	free(value);
 }
 
 /* ---- without power nothing answers: the volume is dropped, so that the model's run comes to an end ---- */
@@ -92,7 +196,9 @@ live(struct volmodel *m, uint64_t seed, enum mode mode)
 	struct watch w = {.over = false};
 
 	ck_assert_int_eq(pthread_create(&w.thread, NULL, watch_main, &w), 0);
+	counting_start();
 	int r = volmodel_run(m, rig.vol, &load);
+	counting_stop();
 	if (r == -EBADMSG)
 		(void)snprintf(verdict, sizeof(verdict), "while running: %s", volmodel_error(m));
 	atomic_store(&w.over, true);
@@ -128,6 +234,8 @@ recover(struct volmodel *m)
 		(void)snprintf(verdict, sizeof(verdict), "after a cut: %s", volmodel_error(m));
 	else if (!off && volmodel_verify_map(m, rig.vol) < 0)
 		(void)snprintf(verdict, sizeof(verdict), "map: %s", volmodel_error(m));
+	if (!off && !verdict[0])
+		counting_verify("after a cut");
 	if (off || verdict[0]) {
 		enginerig_abandon(&rig);
 		return false;
@@ -142,6 +250,7 @@ one_history(enum mode mode, uint64_t seed)
 	struct volmodel *m = volmodel_new(rig.spec.size, rig.spec.block_size, seed);
 
 	verdict[0] = '\0';
+	counting.asked = counting.acked = 0;
 	/* without power a close gives up after a moment; one that gives up with it is a crash like others */
 	rig.params.close_timeout_ms = 150;
 	enginerig_new_disk(&rig);
@@ -168,6 +277,8 @@ one_history(enum mode mode, uint64_t seed)
 		else if (volmodel_verify(m, rig.vol) < 0)
 			(void)snprintf(verdict, sizeof(verdict), "at last: %s", volmodel_error(m));
 		else
+			counting_verify("at last");
+		if (!verdict[0])
 			commits += (unsigned)enginerig_stat(&rig, "commit");
 	}
 	if (rig.vol)

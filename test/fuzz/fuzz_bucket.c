@@ -41,6 +41,22 @@ try_root(const uint8_t *p, size_t n, const uint8_t *uuid)
 	bucket_root_fini(&root);
 }
 
+static void
+try_attr(const uint8_t *p, size_t n)
+{
+	struct bucket_attr attr;
+
+	if (bucket_attr_decode(p, n, &attr) != 0)
+		return;
+	size_t bytes = bucket_attr_bytes(&attr);
+	assert(bytes <= n);
+	uint8_t *again = malloc(bytes);
+	assert(again);
+	bucket_attr_encode(&attr, again);
+	assert(memcmp(again, p, bytes) == 0);
+	free(again);
+}
+
 static bool
 same_ref(const struct bucket_leaf_ref *a, const struct bucket_leaf_ref *b)
 {
@@ -168,6 +184,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 4:
 		try_volume(p, n);
+		break;
+	case 6:
+		try_attr(p, n);
 		break;
 	default:
 		try_key(p, n);

@@ -99,6 +99,11 @@ collect(void *arg, uint64_t seq, const struct journal_entry *entry)
 {
 	struct rig *rig = arg;
 
+	if (entry->type == JOURNAL_ATTR) {
+		assert(entry->bytes ? crc32c(0, entry->bytes, PAGE_SIZE_BYTES) == entry->crc
+				    : rig->accept_loss);
+		rig->nlost += !entry->bytes;
+	}
 	push(&rig->got, &rig->ngot, &rig->room_got, seq, entry);
 	return 0;
 }
@@ -119,7 +124,7 @@ rig_open(struct rig *rig, bool create, const uint8_t *expect)
 	};
 
 	memcpy(params.volume_uuid, rig->volume_uuid, UUID_LEN);
-	rig->ngot = 0;
+	rig->ngot = rig->nlost = 0;
 	rig->info.text[0] = 0;
 	int rc = journal_open(&params, create, expect, collect, rig, &rig->recovery, &rig->j, &rig->info);
 	if (!rc)
@@ -131,7 +136,7 @@ static bool
 same(const struct journal_entry *a, const struct journal_entry *b)
 {
 	return a->type == b->type && a->page == b->page && a->count == b->count &&
-	       (a->type != JOURNAL_WRITE || a->crc == b->crc);
+	       (!journal_has_page(a->type) || a->crc == b->crc);
 }
 
 static const struct rig_entry *
@@ -223,7 +228,7 @@ append_done(struct journal_append *append)
 	struct rig *rig = a->rig;
 
 	for (unsigned i = 0; i < a->n; i++)
-		if (a->entries[i].type == JOURNAL_WRITE)
+		if (journal_has_page(a->entries[i].type))
 			page_unref(a->entries[i].data);
 	pthread_mutex_lock(&rig->mutex);
 	assert(!a->done);
@@ -300,6 +305,28 @@ make_write(struct rig *rig, struct journal_entry *e, uint64_t page, uint64_t *se
 	e->crc = crc32c(0, e->data->data, PAGE_SIZE_BYTES);
 }
 
+/** An attribute of n pages; entries from e on. */
+static void
+make_attr(struct rig *rig, struct journal_entry *e, unsigned n, uint64_t *seed)
+{
+	for (unsigned i = 0; i < n; i++) {
+		make_write(rig, &e[i], i, seed);
+		e[i].type = JOURNAL_ATTR;
+		e[i].count = n;
+	}
+}
+
+void
+rig_attr(struct rig *rig, unsigned n, uint64_t *seed)
+{
+	struct rig_append *a = calloc(1, sizeof(*a) + n * sizeof(a->entries[0]));
+
+	assert(a);
+	a->n = n;
+	make_attr(rig, a->entries, n, seed);
+	submit(rig, a);
+}
+
 void
 rig_writes(struct rig *rig, unsigned n, uint64_t *seed)
 {
@@ -335,16 +362,22 @@ rig_append(struct rig *rig, uint64_t *seed, unsigned max_entries)
 		uint64_t r = rig_random(seed), page = r >> 20 & 0xffff;
 		struct journal_entry *e = &a->entries[i];
 
-		if (r % 16 == 0)
+		if (r % 16 == 0) {
 			*e = (struct journal_entry){
 				.type = JOURNAL_ZERO, .page = page, .count = 1 + r % 1000};
-		else if (r % 16 == 1)
+		} else if (r % 16 == 1) {
 			*e = (struct journal_entry){
 				.type = JOURNAL_TRIM, .page = page, .count = (UINT64_C(1) << 47) + r % 9};
-		else if (r % 64 == 2)
+		} else if (r % 64 == 2) {
 			*e = (struct journal_entry){.type = JOURNAL_RESIZE, .page = 1 + (r >> 3), .count = 1};
-		else
+		} else if (r % 64 == 18 && i + 3 <= n) {
+			unsigned pages = 1 + r / 64 % 3;
+
+			make_attr(rig, e, pages, seed);
+			i += pages - 1;
+		} else {
 			make_write(rig, e, page, seed);
+		}
 	}
 	submit(rig, a);
 }
@@ -524,7 +557,7 @@ rig_read_all(struct rig *rig, bool corrupt_ok)
 	for (size_t i = 0; i < rig->ngot && !wrong; i++) {
 		const struct journal_entry *e = &rig->got[i].entry;
 
-		if (e->type != JOURNAL_WRITE)
+		if (!journal_has_page(e->type))
 			continue;
 		reading.read.pos = e->pos;
 		reading.read.crc = e->crc;

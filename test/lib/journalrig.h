@@ -55,6 +55,7 @@ struct rig {
 	/* what the last open handed out */
 	struct rig_entry *got;
 	size_t ngot, room_got;
+	size_t nlost;            /* of them, damaged pages of attributes; with accept_loss alone */
 	/* completions */
 	pthread_mutex_t mutex;
 	pthread_cond_t cond;
@@ -82,6 +83,8 @@ void rig_forget(struct rig *rig);
 void rig_append(struct rig *rig, uint64_t *seed, unsigned max_entries);
 /** One WRITE of `page`. */
 void rig_write(struct rig *rig, uint64_t page, uint64_t *seed);
+/** An attribute of n pages. */
+void rig_attr(struct rig *rig, unsigned n, uint64_t *seed);
 /** n WRITEs as one append. */
 void rig_writes(struct rig *rig, unsigned n, uint64_t *seed);
 /** Appends between these two are handed over in one turn of the loop: one batch, as far as it holds them. */

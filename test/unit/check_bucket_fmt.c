@@ -267,7 +267,9 @@ START_TEST(root_believes_nothing)
 	} changes[] = {
 		{8, 2, LG_EFORMAT},          /* version */
 		{13, 1, LG_EFORMAT},         /* flag */
-		{112, 2, LG_EFORMAT},        /* sections */
+		{112, 3, LG_EFORMAT},        /* sections */
+		{112, 0, LG_EFORMAT},        /* not even the first */
+		{112, 2, LG_ECORRUPT},       /* there is no second */
 		{120, 1, LG_EFORMAT},        /* reserved */
 		{128, 2, LG_EFORMAT},        /* section type: map deltas */
 		{130, 1, LG_EFORMAT},        /* section flags */
@@ -294,6 +296,185 @@ START_TEST(root_believes_nothing)
 		reseal(buf, n);
 		ck_assert_msg(bucket_root_decode(buf, n, uuid, &back) == changes[i].rc, "change %zu", i);
 	}
+	free(good);
+	free(buf);
+}
+END_TEST
+
+/* ---- attributes ------------------------------------------------------------------ */
+
+static const uint8_t small_value[] = "{}", other_value[] = "value";
+
+START_TEST(attribute_round_trip)
+{
+	static const char *const golden[] = {
+		"01000000020000007265736572766174696f6e73000000000000000000000000",
+		"7b7d",
+	};
+	struct bucket_attr attr = {.key = "reservations", .length = 2, .value = small_value}, back;
+	uint8_t buf[34], *large = malloc(BUCKET_ATTR_HEADER + BUCKET_ATTR_VALUE_MAX + 1);
+
+	ck_assert_uint_eq(bucket_attr_bytes(&attr), sizeof(buf));
+	bucket_attr_encode(&attr, buf);
+	expect_hex(buf, sizeof(buf), golden, ARRAY_SIZE(golden));
+	ck_assert_int_eq(bucket_attr_decode(buf, sizeof(buf), &back), 0);
+	ck_assert_str_eq(back.key, "reservations");
+	ck_assert_uint_eq(back.length, 2);
+	ck_assert_mem_eq(back.value, small_value, 2);
+	/* a removal, the longest key, the largest value */
+	attr.length = 0;
+	bucket_attr_encode(&attr, buf);
+	ck_assert_int_eq(bucket_attr_decode(buf, BUCKET_ATTR_HEADER, &back), 0);
+	ck_assert_uint_eq(back.length, 0);
+	uint8_t *value = calloc(1, BUCKET_ATTR_VALUE_MAX);
+	attr = (struct bucket_attr){
+		.key = "0123456789_-.abcdefghij", .length = BUCKET_ATTR_VALUE_MAX, .value = value};
+	ck_assert_uint_eq(strlen(attr.key), BUCKET_ATTR_KEY_MAX);
+	bucket_attr_encode(&attr, large);
+	ck_assert_int_eq(bucket_attr_decode(large, bucket_attr_bytes(&attr), &back), 0);
+	ck_assert_str_eq(back.key, attr.key);
+	put_le32(large + 4, BUCKET_ATTR_VALUE_MAX + 1);
+	ck_assert_int_eq(bucket_attr_decode(large, bucket_attr_bytes(&attr) + 1, &back), LG_ECORRUPT);
+	free(value);
+	free(large);
+}
+END_TEST
+
+START_TEST(attribute_believes_nothing)
+{
+	static const struct {
+		size_t at;
+		uint8_t value;
+		int rc;
+	} changes[] = {
+		{0, 2, LG_EFORMAT},     /* version */
+		{2, 1, LG_EFORMAT},     /* flag */
+		{4, 3, LG_ECORRUPT},    /* longer than what is there */
+		{7, 0xff, LG_ECORRUPT}, /* longer than one may be */
+		{8, 0, LG_ECORRUPT},    /* no key, and something behind it */
+		{8, '.', LG_ECORRUPT},  /* a key that cannot be */
+		{9, 'E', LG_ECORRUPT},  {20, '/', LG_ECORRUPT}, {31, 1, LG_ECORRUPT}, /* behind the key */
+		{25, 'a', LG_ECORRUPT},
+	};
+	struct bucket_attr attr = {.key = "reservations", .length = 2, .value = small_value}, back;
+	uint8_t good[34], buf[34];
+
+	bucket_attr_encode(&attr, good);
+	for (size_t n = 0; n < sizeof(good); n++)
+		ck_assert_int_eq(bucket_attr_decode(good, n, &back), LG_ECORRUPT);
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		memcpy(buf, good, sizeof(buf));
+		buf[changes[i].at] = changes[i].value;
+		ck_assert_msg(bucket_attr_decode(buf, sizeof(buf), &back) == changes[i].rc, "change %zu", i);
+	}
+	memset(buf + 8, 'a', 24); /* no NUL */
+	ck_assert_int_eq(bucket_attr_decode(buf, sizeof(buf), &back), LG_ECORRUPT);
+}
+END_TEST
+
+static struct bucket_attr root_attrs[] = {
+	{.key = "a", .length = 5, .value = other_value},
+	{.key = "reservations", .length = 2, .value = small_value},
+};
+
+/* Where the second section of root_sample() is. */
+#define AT_SECTION 208u
+#define AT_FIRST (AT_SECTION + 16u)
+#define AT_SECOND (AT_FIRST + 32u + 5u)
+
+START_TEST(root_with_attributes)
+{
+	static const char *const golden[] = {
+		"05000000000000000200000047000000",
+		"010000000500000061000000000000000000000000000000000000000000000076616c7565",
+		"01000000020000007265736572766174696f6e730000000000000000000000007b7d",
+	};
+	struct bucket_root r = root_sample(), back;
+	char text[2 * 87 + 1], want[sizeof(text)];
+
+	r.attrs = root_attrs;
+	r.nattrs = ARRAY_SIZE(root_attrs);
+	size_t n = bucket_root_bytes(&r);
+	ck_assert_uint_eq(n, AT_SECOND + 32 + 2 + 4);
+	uint8_t *buf = malloc(n);
+	bucket_root_encode(&r, buf);
+	ck_assert_uint_eq(get_le32(buf + 112), 2);
+	ck_assert_uint_eq(get_le32(buf + 116), n);
+	for (size_t i = 0; i < 87; i++)
+		(void)snprintf(text + 2 * i, 3, "%02x", buf[AT_SECTION + i]);
+	(void)snprintf(want, sizeof(want), "%s%s%s", golden[0], golden[1], golden[2]);
+	ck_assert_str_eq(text, want);
+	ck_assert_int_eq(bucket_root_decode(buf, n, uuid, &back), 0);
+	ck_assert_uint_eq(back.nleaves, 2);
+	ck_assert_uint_eq(back.nattrs, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_str_eq(back.attrs[i].key, root_attrs[i].key);
+		ck_assert_uint_eq(back.attrs[i].length, root_attrs[i].length);
+		ck_assert_mem_eq(back.attrs[i].value, root_attrs[i].value, root_attrs[i].length);
+	}
+	/* the same bytes again from what was decoded */
+	uint8_t *again = malloc(n);
+	bucket_root_encode(&back, again);
+	ck_assert_mem_eq(again, buf, n);
+	bucket_root_fini(&back);
+	ck_assert_ptr_null(back.attrs);
+	free(again);
+	free(buf);
+}
+END_TEST
+
+START_TEST(root_attributes_believe_nothing)
+{
+	static const struct {
+		size_t at;
+		uint8_t value;
+		int rc;
+	} changes[] = {
+		{112, 1, LG_ECORRUPT},             /* one section, and more bytes */
+		{AT_SECTION, 4, LG_EFORMAT},       /* log ranges */
+		{AT_SECTION, 1, LG_EFORMAT},       /* leaves twice */
+		{AT_SECTION + 2, 1, LG_EFORMAT},   /* flags */
+		{AT_SECTION + 4, 32, LG_EFORMAT},  /* of one length */
+		{AT_SECTION + 8, 0, LG_ECORRUPT},  /* none */
+		{AT_SECTION + 8, 1, LG_ECORRUPT},  /* fewer than bytes */
+		{AT_SECTION + 8, 3, LG_ECORRUPT},  /* more */
+		{AT_SECTION + 8, 17, LG_ECORRUPT}, /* more than a volume may have */
+		{AT_SECTION + 12, 0x46, LG_ECORRUPT},
+		{AT_SECTION + 15, 0xff, LG_ECORRUPT},
+		{AT_FIRST, 2, LG_EFORMAT},        /* version of one */
+		{AT_SECOND + 2, 1, LG_EFORMAT},   /* flag */
+		{AT_FIRST + 4, 4, LG_EFORMAT},    /* the next begins elsewhere */
+		{AT_SECOND + 4, 3, LG_ECORRUPT},  /* past the end */
+		{AT_SECOND + 4, 1, LG_ECORRUPT},  /* not to the end */
+		{AT_FIRST + 8, 'z', LG_ECORRUPT}, /* not ascending */
+		{AT_FIRST + 9, '/', LG_ECORRUPT}, /* a key that cannot be */
+	};
+	struct bucket_root r = root_sample(), back;
+
+	r.attrs = root_attrs;
+	r.nattrs = ARRAY_SIZE(root_attrs);
+	size_t n = bucket_root_bytes(&r);
+	uint8_t *good = malloc(n), *buf = malloc(n);
+	bucket_root_encode(&r, good);
+	for (size_t k = 0; k < n; k++)
+		ck_assert_int_eq(bucket_root_decode(good, k, uuid, &back), LG_ECORRUPT);
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		memcpy(buf, good, n);
+		buf[changes[i].at] = changes[i].value;
+		reseal(buf, n);
+		int rc = bucket_root_decode(buf, n, uuid, &back);
+		ck_assert_msg(rc == changes[i].rc, "change %zu: %d", i, rc);
+	}
+	/* an empty one is no attribute */
+	memcpy(buf, good, n);
+	buf[AT_SECOND + 4] = 0;
+	buf[AT_SECTION + 12] -= 2;
+	put_le32(buf + 116, (uint32_t)n - 2);
+	reseal(buf, n - 2);
+	ck_assert_int_eq(bucket_root_decode(buf, n - 2, uuid, &back), LG_ECORRUPT);
+	/* the same one twice */
+	r.attrs = (struct bucket_attr[]){root_attrs[0], root_attrs[0]};
+	ck_assert(!bucket_attrs_valid(r.attrs, 2));
 	free(good);
 	free(buf);
 }
@@ -780,6 +961,10 @@ main(void)
 	tcase_add_test(tc, owner_believes_nothing);
 	tcase_add_test(tc, root_round_trip);
 	tcase_add_test(tc, root_believes_nothing);
+	tcase_add_test(tc, attribute_round_trip);
+	tcase_add_test(tc, attribute_believes_nothing);
+	tcase_add_test(tc, root_with_attributes);
+	tcase_add_test(tc, root_attributes_believe_nothing);
 	tcase_add_test(tc, leaf_round_trip);
 	tcase_add_test(tc, leaf_believes_nothing);
 	tcase_add_test(tc, base_round_trip);

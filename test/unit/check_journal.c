@@ -504,6 +504,49 @@ START_TEST(damaged_payload_is_seen_when_read)
 }
 END_TEST
 
+/* Its pages are read while it is opened: nobody could be told later. */
+START_TEST(attributes_are_replayed_whole)
+{
+	rig_attr(&rig, 3, &seed);
+	rig_wait(&rig);
+	rig_attr(&rig, JOURNAL_APPEND_MAX, &seed);
+	rig_hold(&rig);
+	for (unsigned i = 0; i < 8; i++) {
+		rig_write(&rig, i, &seed);
+		rig_attr(&rig, 1 + i % 2, &seed);
+	}
+	rig_go(&rig);
+	rig_wait(&rig);
+	reopen();
+	ck_assert_uint_eq(rig.ngot, 3 + JOURNAL_APPEND_MAX + 8 + 12);
+}
+END_TEST
+
+START_TEST(a_damaged_attribute_is_refused)
+{
+	rig_write(&rig, 0, &seed);
+	rig_wait(&rig);
+	rig_attr(&rig, 2, &seed);
+	rig_wait(&rig);
+	rig_write(&rig, 1, &seed);
+	rig_wait(&rig);
+	rig_close(&rig, false);
+	flip(SEGMENT0, 5 * 4096 + 100); /* header, 1 + 1, 1: its second page */
+	expect_refusal(LG_EDAMAGED, rig.uuid, "an attribute");
+	/* what came before and after it stays */
+	rig.accept_loss = true;
+	ck_assert_int_eq(rig_open(&rig, false, rig.uuid), 0);
+	ck_assert_uint_eq(rig.ngot, 4);
+	ck_assert_uint_eq(rig.nlost, 1);
+	/* under the root it does not matter */
+	rig_release(&rig, 3);
+	rig_close(&rig, false);
+	rig.accept_loss = false;
+	ck_assert_int_eq(rig_open(&rig, false, rig.uuid), 0);
+	ck_assert_uint_eq(rig.ngot, 1);
+}
+END_TEST
+
 START_TEST(a_damaged_segment_header_is_mended)
 {
 	fill_up(RIG_SEGMENT / 4);
@@ -620,6 +663,8 @@ main(void)
 	tcase_add_test(tc, damage_in_the_middle_is_refused);
 	tcase_add_test(tc, damage_under_the_root_does_not_matter);
 	tcase_add_test(tc, damaged_payload_is_seen_when_read);
+	tcase_add_test(tc, attributes_are_replayed_whole);
+	tcase_add_test(tc, a_damaged_attribute_is_refused);
 	tcase_add_test(tc, a_damaged_segment_header_is_mended);
 	tcase_add_test(tc, lost_files_are_noticed);
 	tcase_add_test(tc, a_file_cut_short_is_damage);

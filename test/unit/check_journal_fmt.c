@@ -243,7 +243,7 @@ START_TEST(record_believes_nothing)
 		{12, 3, LG_EFORMAT},      /* record type */
 		{16, 1, LG_EFORMAT},      /* flag */
 		{68, 1, LG_EFORMAT},      /* reserved */
-		{128 + 6, 5, LG_EFORMAT}, /* entry type: reservations */
+		{128 + 6, 6, LG_EFORMAT}, /* entry type: reference to a base */
 		{128 + 6, 0, LG_EFORMAT},
 		{128 + 7, 1, LG_EFORMAT},  /* entry flag */
 		{128 + 12, 1, LG_EFORMAT}, /* behind a WRITE's CRC */
@@ -275,6 +275,104 @@ START_TEST(record_believes_nothing)
 }
 END_TEST
 
+/* Attributes: all pages of one, side by side, in order. */
+static const struct journal_entry attr_entries[] = {
+	{.type = JOURNAL_WRITE, .page = 1, .count = 1, .crc = 1},
+	{.type = JOURNAL_ATTR, .page = 0, .count = 1, .crc = 0x11111111},
+	{.type = JOURNAL_ATTR, .page = 0, .count = 2, .crc = 0x22222222},
+	{.type = JOURNAL_ATTR, .page = 1, .count = 2, .crc = 0x33333333},
+};
+
+static struct journal_record
+attr_sample(uint8_t *page)
+{
+	uint8_t other[JOURNAL_PAGE];
+	struct journal_record r = record_sample(other);
+
+	r.entries = r.payload = ARRAY_SIZE(attr_entries);
+	journal_record_begin(page);
+	for (unsigned i = 0; i < ARRAY_SIZE(attr_entries); i++)
+		journal_entry_encode(page, i, &attr_entries[i]);
+	journal_record_encode(&r, page);
+	return r;
+}
+
+START_TEST(attributes_round_trip)
+{
+	static const char *const golden[] = {
+		"0100000000000100010000000000000000000100000005001111111100000000",
+		"0000020000000500222222220000000001000200000005003333333300000000",
+	};
+	struct journal_record r = attr_sample(good), back;
+
+	ck_assert_int_eq(journal_record_decode(good, &back), 0);
+	expect_same(&r, &back);
+	for (unsigned i = 0; i < ARRAY_SIZE(attr_entries); i++) {
+		struct journal_entry e;
+
+		journal_entry_decode(good, i, &e);
+		ck_assert_int_eq(e.type, attr_entries[i].type);
+		ck_assert_uint_eq(e.page, attr_entries[i].page);
+		ck_assert_uint_eq(e.count, attr_entries[i].count);
+		ck_assert_uint_eq(e.crc, attr_entries[i].crc);
+	}
+	memset(buf, 0, sizeof(buf));
+	memcpy(buf, good + 128, 64);
+	expect_hex(buf, 64, golden, ARRAY_SIZE(golden));
+
+	/* the largest */
+	r.entries = r.payload = JOURNAL_RECORD_ENTRIES;
+	journal_record_begin(buf);
+	for (unsigned i = 0; i < JOURNAL_RECORD_ENTRIES; i++)
+		journal_entry_encode(buf, i,
+				     &(struct journal_entry){.type = JOURNAL_ATTR,
+							     .page = i,
+							     .count = JOURNAL_RECORD_ENTRIES});
+	journal_record_encode(&r, buf);
+	ck_assert_int_eq(journal_record_decode(buf, &back), 0);
+	ck_assert_uint_eq(back.payload, 248);
+}
+END_TEST
+
+START_TEST(attributes_believe_nothing)
+{
+	static const struct {
+		size_t at;
+		uint8_t value;
+		int rc;
+	} changes[] = {
+		{144 + 7, 1, LG_EFORMAT},                             /* flag */
+		{144 + 4, 1, LG_EFORMAT},                             /* behind the numbers */
+		{144 + 12, 1, LG_EFORMAT},                            /* behind the CRC */
+		{144 + 0, 1, LG_ECORRUPT},                            /* page 1 of 1 */
+		{144 + 2, 0, LG_ECORRUPT},                            /* of none */
+		{144 + 2, 2, LG_ECORRUPT},                            /* one of two, then the next begins */
+		{160 + 2, 3, LG_ECORRUPT},                            /* they disagree how many there are */
+		{176 + 2, 3, LG_ECORRUPT}, {160 + 0, 1, LG_ECORRUPT}, /* no first one */
+		{176 + 0, 0, LG_ECORRUPT},                            /* the first one twice */
+		{176 + 6, 1, LG_ECORRUPT},                            /* something else in between */
+		{163, 1, LG_ECORRUPT},                                /* more than a record holds */
+	};
+	struct journal_record back;
+
+	(void)attr_sample(good);
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		memcpy(buf, good, JOURNAL_PAGE);
+		buf[changes[i].at] = changes[i].value;
+		reseal(buf);
+		ck_assert_msg(journal_record_decode(buf, &back) == changes[i].rc, "change %zu: %d", i,
+			      journal_record_decode(buf, &back));
+	}
+	/* the record ends before it does */
+	memcpy(buf, good, JOURNAL_PAGE);
+	buf[14] = 3;
+	put_le32(buf + 8, 4 * JOURNAL_PAGE);
+	memset(buf + 176, 0, 16);
+	reseal(buf);
+	ck_assert_int_eq(journal_record_decode(buf, &back), LG_ECORRUPT);
+}
+END_TEST
+
 START_TEST(epochs_never_fall)
 {
 	uint64_t a = UINT64_C(7) << 32 | 100, same_count = UINT64_C(7) << 32 | 200,
@@ -298,6 +396,8 @@ main(void)
 	tcase_add_test(tc, segment_believes_nothing);
 	tcase_add_test(tc, record_round_trip);
 	tcase_add_test(tc, record_believes_nothing);
+	tcase_add_test(tc, attributes_round_trip);
+	tcase_add_test(tc, attributes_believe_nothing);
 	tcase_add_test(tc, epochs_never_fall);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
