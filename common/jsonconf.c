@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/nearest.h"
 #include "common/secret.h"
 #include "common/util.h"
 
@@ -308,47 +309,14 @@ join_path(char out[PATH_TEXT], const char *path, const char *key)
 		       key); /* a cut path is still a hint */
 }
 
-static size_t
-distance(const char *a, const char *b)
-{
-	size_t row[64], n = strlen(b);
-
-	if (n >= ARRAY_SIZE(row))
-		return SIZE_MAX;
-	for (size_t j = 0; j <= n; j++)
-		row[j] = j;
-	for (size_t i = 1; *a; i++, a++) {
-		size_t left = i, diagonal = row[0];
-
-		row[0] = i;
-		for (size_t j = 1; j <= n; j++) {
-			size_t best = diagonal + (*a != b[j - 1]);
-
-			best = min_of(best, min_of(row[j], left) + 1);
-			diagonal = row[j];
-			row[j] = left = best;
-		}
-	}
-	return row[n];
-}
-
 static int
 complain_unknown(const struct json_doc *doc, const char *path, const char *key, const struct json_key *keys,
 		 size_t n, struct errinfo *info)
 {
+	const char *near = n ? nearest_word(key, &keys[0].key, n, sizeof(*keys)) : NULL;
 	char where[PATH_TEXT], text[512];
-	const char *near = NULL;
-	size_t best = 4;
 	int len;
 
-	for (size_t i = 0; i < n; i++) {
-		size_t d = distance(key, keys[i].key);
-
-		if (d < best) {
-			best = d;
-			near = keys[i].key;
-		}
-	}
 	join_path(where, path, key);
 	len = snprintf(text, sizeof(text), "unknown key");
 	if (near)
@@ -364,11 +332,17 @@ static int
 check_bounds(const struct json_doc *doc, const char *path, const struct json_key *key, uint64_t value,
 	     struct errinfo *info)
 {
-	if (value < key->min)
-		return json_complain(doc, path, info, "must be at least %llu", (unsigned long long)key->min);
-	if (key->max && value > key->max)
-		return json_complain(doc, path, info, "must be at most %llu", (unsigned long long)key->max);
-	return 0;
+	bool low = value < key->min;
+	uint64_t bound = low ? key->min : key->max;
+	char text[SIZE_EXACT];
+
+	if (!low && (!key->max || value <= key->max))
+		return 0;
+	if (key->kind == JSON_KIND_SIZE)
+		(void)size_exact(bound, text);
+	else
+		(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)bound);
+	return json_complain(doc, path, info, "must be at %s %s", low ? "least" : "most", text);
 }
 
 static int
@@ -383,7 +357,11 @@ read_number(const struct json_doc *doc, json_t *value, const char *path, const s
 			return json_complain(doc, path, info, "must not be negative");
 		number = (uint64_t)json_integer_value(value);
 	} else if (key->kind == JSON_KIND_SIZE && json_is_string(value)) {
-		if (size_parse(json_string_value(value), &number) < 0)
+		rc = size_parse(json_string_value(value), &number);
+		if (rc == -ERANGE)
+			return json_complain(doc, path, info, "\"%s\" is larger than any size can be",
+					     json_string_value(value));
+		if (rc)
 			return json_complain(
 				doc, path, info,
 				"\"%s\" is not a size; write bytes, or a string as \"512M\", \"10G\", \"1.5T\"",

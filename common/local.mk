@@ -10,6 +10,7 @@ libcommon_a_SOURCES = \
 	common/jsonconf.c common/jsonconf.h \
 	common/log.c common/log.h \
 	common/loop.c common/loop.h \
+	common/nearest.c common/nearest.h \
 	common/registry.c common/registry.h \
 	common/secret.c common/secret.h \
 	common/stats.c common/stats.h \

@@ -156,6 +156,23 @@ size_parse(const char *text, uint64_t *ret_bytes)
 }
 
 const char *
+size_exact(uint64_t bytes, char buf[SIZE_EXACT])
+{
+	static const char letters[] = "KMGTPE";
+	unsigned unit = 0;
+
+	while (bytes && unit < sizeof(letters) - 1 && bytes % 1024 == 0) {
+		bytes /= 1024;
+		unit++;
+	}
+	if (unit)
+		(void)snprintf(buf, SIZE_EXACT, "%llu%c", (unsigned long long)bytes, letters[unit - 1]);
+	else
+		(void)snprintf(buf, SIZE_EXACT, "%llu", (unsigned long long)bytes);
+	return buf;
+}
+
+const char *
 size_format(uint64_t bytes, char *buf, size_t len)
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

@@ -51,6 +51,9 @@ void random_bytes(void *p, size_t n);
 /** "10G", "512M", "4KiB", "1.5T", plain bytes; units are powers of 1024.
  *  0, or -EINVAL (not a size) or -ERANGE (over 2^63 - 1). */
 int size_parse(const char *text, uint64_t *ret_bytes);
+/** "10G", "1536" where no unit goes in: size_parse() reads it back. */
+#define SIZE_EXACT 24
+const char *size_exact(uint64_t bytes, char buf[SIZE_EXACT]);
 /** "10.0 GiB"; buf of at least 16. */
 const char *size_format(uint64_t bytes, char *buf, size_t len);
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/nearest.h"
 #include "common/util.h"
 
 static const char *const color_choices[] = {"auto", "always", "never", NULL};
@@ -35,55 +36,6 @@ const size_t cli_ncommon = ARRAY_SIZE(cli_common);
 #define WORD_MAX 32
 #define COMMANDS_MAX 64
 
-/* Optimal string alignment distance: insert, delete, replace, swap of neighbours. */
-static unsigned
-distance(const char *a, const char *b)
-{
-	unsigned row[3][WORD_MAX + 1];
-	size_t la = strlen(a), lb = strlen(b);
-
-	if (la > WORD_MAX || lb > WORD_MAX)
-		return WORD_MAX;
-	for (size_t j = 0; j <= lb; j++)
-		row[1][j] = (unsigned)j;
-	for (size_t i = 1; i <= la; i++) {
-		unsigned *cur = row[(i + 1) % 3], *prev = row[i % 3], *prev2 = row[(i + 2) % 3];
-
-		cur[0] = (unsigned)i;
-		for (size_t j = 1; j <= lb; j++) {
-			unsigned cost = a[i - 1] != b[j - 1];
-			unsigned best = min_of(prev[j] + 1, cur[j - 1] + 1);
-
-			best = min_of(best, prev[j - 1] + cost);
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-				best = min_of(best, prev2[j - 2] + 1);
-			cur[j] = best;
-		}
-	}
-	return row[(la + 1) % 3][lb];
-}
-
-const char *
-cli_nearest(const char *word, const void *words, size_t n, size_t stride)
-{
-	const char *best = NULL;
-	unsigned best_d = WORD_MAX;
-
-	for (size_t i = 0; i < n; i++) {
-		const char *known = *(const char *const *)((const char *)words + i * stride);
-		unsigned d = distance(word, known);
-
-		/* an abbreviation is near, whatever its distance */
-		if (strlen(word) >= 2 && !strncmp(word, known, strlen(word)))
-			d = 1;
-		if (d < best_d) {
-			best = known;
-			best_d = d;
-		}
-	}
-	return best && best_d <= 1 + strlen(best) / 4 ? best : NULL;
-}
-
 static const struct cli_option *
 find_option(const struct cli_command *command, const char *name, size_t len, char letter)
 {
@@ -106,10 +58,10 @@ unknown_option(const struct cli_command *command, const char *name, struct errin
 	const char *near = NULL;
 
 	if (command && command->noptions)
-		near = cli_nearest(name, &command->options[0].name, command->noptions,
-				   sizeof(struct cli_option));
+		near = nearest_word(name, &command->options[0].name, command->noptions,
+				    sizeof(struct cli_option));
 	if (!near)
-		near = cli_nearest(name, &cli_common[0].name, cli_ncommon, sizeof(struct cli_option));
+		near = nearest_word(name, &cli_common[0].name, cli_ncommon, sizeof(struct cli_option));
 	if (near)
 		return err_set(info, -EINVAL, "unknown option --%s; did you mean --%s?", name, near);
 	return err_set(info, -EINVAL, "unknown option --%s; see 'lungate %s%s--help'", name,
@@ -117,17 +69,42 @@ unknown_option(const struct cli_command *command, const char *name, struct errin
 }
 
 static int
+bad_size(const char *name, const char *value, int err, struct errinfo *info)
+{
+	if (err == -ERANGE)
+		return err_set(info, -EINVAL, "--%s: '%s' is larger than any size can be", name, value);
+	return err_set(info, -EINVAL, "--%s: '%s' is not a size; write 10G, 512M or plain bytes", name,
+		       value);
+}
+
+/* "a, b or c" */
+static int
+bad_choice(const struct cli_option *option, const char *value, struct errinfo *info)
+{
+	char list[128] = "";
+	size_t len = 0;
+
+	for (size_t i = 0; option->choices[i] && len < sizeof(list); i++)
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s",
+					!i                       ? ""
+					: option->choices[i + 1] ? ", "
+								 : " or ",
+					option->choices[i]);
+	return err_set(info, -EINVAL, "--%s: '%s' is not one of the choices: %s", option->name, value, list);
+}
+
+static int
 check_value(const struct cli_option *option, const char *value, struct errinfo *info)
 {
 	uint64_t bytes;
 	char *end;
+	int r;
 
 	switch (option->kind) {
 	case CLI_SIZE:
-		if (size_parse(value, &bytes))
-			return err_set(info, -EINVAL,
-				       "--%s: '%s' is not a size; write 10G, 512M or plain bytes",
-				       option->name, value);
+		r = size_parse(value, &bytes);
+		if (r)
+			return bad_size(option->name, value, r, info);
 		break;
 	case CLI_UINT:
 		errno = 0;
@@ -139,8 +116,7 @@ check_value(const struct cli_option *option, const char *value, struct errinfo *
 		for (size_t i = 0; option->choices[i]; i++)
 			if (!strcmp(option->choices[i], value))
 				return 0;
-		return err_set(info, -EINVAL, "--%s: '%s' is not one of the choices (%s)", option->name,
-			       value, option->help);
+		return bad_choice(option, value, info);
 	case CLI_FLAG:
 	case CLI_STRING:
 		break;
@@ -183,7 +159,8 @@ parse_option(struct cli *cli, int argc, char *const *argv, int *idx, struct erri
 			return err_set(info, -EINVAL, "short options stand alone: '%s' is not one", word);
 		option = find_option(cli->command, NULL, 0, word[1]);
 		if (!option)
-			return err_set(info, -EINVAL, "unknown option %s", word);
+			return err_set(info, -EINVAL, "unknown option %s; see 'lungate %s%s--help'", word,
+				       cli->command ? cli->command->name : "", cli->command ? " " : "");
 		equals = NULL;
 	} else {
 		char text[WORD_MAX * 2];
@@ -253,7 +230,7 @@ unknown_command(const struct cli_command *commands, size_t n, const char *text, 
 			       commands[i].name);
 		known[i] = words[i];
 	}
-	near = cli_nearest(text, known, n, sizeof(known[0]));
+	near = nearest_word(text, known, n, sizeof(known[0]));
 	if (near)
 		return err_set(info, -EINVAL, "unknown command '%s'; did you mean '%s'?", text, near);
 	return err_set(info, -EINVAL, "unknown command '%s'; 'lungate --help' lists them", text);
@@ -311,10 +288,14 @@ int
 cli_parse(const struct cli_command *commands, size_t n, int argc, char *const *argv, struct cli *ret,
 	  struct errinfo *info)
 {
-	bool words_only = false;
+	bool words_only = false, help = argc > 1 && !strcmp(argv[1], "help");
 	int idx = 1, r;
 
 	memset(ret, 0, sizeof(*ret));
+	if (help) { /* "lungate help COMMAND" is "lungate COMMAND --help" */
+		argc--;
+		argv++;
+	}
 	if (argc > 1 && argv[1][0] != '-') {
 		r = find_command(commands, n, argc, argv, ret, &idx, info);
 		if (r)
@@ -336,6 +317,7 @@ cli_parse(const struct cli_command *commands, size_t n, int argc, char *const *a
 			ret->args[ret->nargs++] = argv[idx];
 		}
 	}
+	ret->help |= help;
 	if (ret->help || ret->version)
 		return 0;
 	if (!ret->command)

@@ -92,9 +92,6 @@ bool cli_has(const struct cli *cli, const char *name);
 /** The request's args, from the rows that have a json place.  New reference. */
 json_t *cli_request_args(const struct cli *cli);
 
-/** Nearest of n words to word, NULL when none is near.  stride: bytes from one `const char *` to the next. */
-const char *cli_nearest(const char *word, const void *words, size_t n, size_t stride);
-
 /* -- help, cli_help.c -- */
 void cli_print_overview(FILE *out, const struct cli_command *commands, size_t n, const char *group);
 void cli_print_help(FILE *out, const struct cli_command *command);

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/util.h"
 #include "stores/chunked/journal.h"
 #include "stores/chunked/owner.h"
 
@@ -41,6 +42,7 @@ check_spec(const struct volume_spec *spec, struct errinfo *info)
 {
 	uint32_t block = spec->block_size ? spec->block_size : 512;
 	uint32_t chunk = spec->chunk_size ? spec->chunk_size : 4u << 20;
+	char of[SIZE_EXACT], most[SIZE_EXACT];
 
 	if (block != 512 && block != 4096)
 		return err_set(info, -EINVAL, "the block size is 512 or 4096, not %" PRIu32, block);
@@ -52,9 +54,8 @@ check_spec(const struct volume_spec *spec, struct errinfo *info)
 			       "the size is a multiple of the block size (%" PRIu32 "), not %" PRIu64, block,
 			       spec->size);
 	if (spec->size > INT64_MAX || (spec->size - 1) / chunk >= BUCKET_CHUNKS_MAX)
-		return err_set(info, -EINVAL,
-			       "a volume with chunks of %" PRIu32 " bytes has at most %" PRIu64 " bytes",
-			       chunk, BUCKET_CHUNKS_MAX * chunk);
+		return err_set(info, -EINVAL, "a volume with chunks of %s has at most %s",
+			       size_exact(chunk, of), size_exact(BUCKET_CHUNKS_MAX * chunk, most));
 	return 0;
 }
 
@@ -143,7 +144,8 @@ check_foreign(struct object_store *store, struct loop *loop, struct errinfo *inf
 		return 0;
 	gotgt_words(&gotgt, words, sizeof(words));
 	return err_set(info, -ENOTEMPTY,
-		       "%s lies there: bring it in with 'lungate volume import', or take another prefix", words);
+		       "%s lies there: bring it in with 'lungate volume import', or take another prefix",
+		       words);
 }
 
 int

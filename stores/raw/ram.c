@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/util.h"
 #include "stores/raw/raw.h"
 
 #define SLACK_MIN_PAGES (64u << 20 >> PAGE_SHIFT)
@@ -526,6 +527,7 @@ ram_open(const struct volume_spec *spec, struct loop *loop, struct arena *arena,
 	 struct errinfo *info)
 {
 	struct ram *r;
+	char text[16];
 	int rc;
 
 	if (!spec->size)
@@ -537,8 +539,8 @@ ram_open(const struct volume_spec *spec, struct loop *loop, struct arena *arena,
 	if (!rc) {
 		rc = grow(r, align_up(spec->size, PAGE_SIZE_BYTES) >> PAGE_SHIFT);
 		if (rc)
-			err_set(info, rc, "volume %s: no room in memory for %llu bytes", spec->name,
-				(unsigned long long)spec->size);
+			err_set(info, rc, "volume %s: no room in memory for %s", spec->name,
+				size_format(spec->size, text, sizeof(text)));
 	}
 	if (rc) {
 		ram_destroy(&r->vol);

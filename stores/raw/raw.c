@@ -141,8 +141,18 @@ raw_create(struct volume_spec *spec, struct loop *loop, struct arena *arena, str
 			       spec->name, path);
 	if (rc) {
 		rc = make_file(vfs, path, spec->size);
+		if (rc == -ENOENT)
+			return err_set(
+				info, rc,
+				"volume %s: there is no directory for %s; make it first: mkdir -p, or mount "
+				"what belongs there",
+				spec->name, path);
 		return rc ? explain(info, rc, spec->name, "create", path) : 0;
 	}
+	if (!device && st.is_dir)
+		return err_set(info, -EISDIR,
+			       "volume %s: %s is a directory; name a file in it, or use dir:%s", spec->name,
+			       path, path);
 	if (!device && spec->size && spec->size != st.size)
 		return err_set(
 			info, -EEXIST,

@@ -22,7 +22,8 @@ parse(const char *line, struct cli *cli)
 	const struct cli_command *commands = cli_all_commands(&n);
 
 	(void)snprintf(text, sizeof(text), "%s", line);
-	for (char *word = strtok_r(text, " ", &save); word && argc < ARGC_MAX; word = strtok_r(NULL, " ", &save))
+	for (char *word = strtok_r(text, " ", &save); word && argc < ARGC_MAX;
+	     word = strtok_r(NULL, " ", &save))
 		argv[argc++] = word;
 	memset(&info, 0, sizeof(info));
 	return cli_parse(commands, n, argc, argv, cli, &info);
@@ -89,7 +90,9 @@ START_TEST(bad_lines_are_explained)
 		{"lungate volume create a b", "one word too many"},
 		{"lungate target unmap iqn.2026-11.a:b one", "not a whole number"},
 		{"lungate target map iqn.2026-11.a:b v --lun -1", "not a whole number"},
-		{"lungate volume list -x", "unknown option -x"},
+		{"lungate volume list -x", "unknown option -x; see 'lungate volume list --help'"},
+		{"lungate volume create disk0 --size 9999999T", "larger than any size can be"},
+		{"lungate help volume crate", "did you mean 'volume create'"},
 		{"lungate volume list -jx", "short options stand alone"},
 		{"lungate --json extra", "the command comes first"},
 	};
@@ -113,6 +116,14 @@ START_TEST(help_and_version_need_nothing_else)
 	ck_assert(cli.help && !cli.command);
 	ck_assert_str_eq(cli.group, "volume");
 	ck_assert_int_eq(parse("lungate volume create -h", &cli), 0);
+	ck_assert(cli.help);
+	ck_assert_str_eq(cli.command->name, "volume create");
+	ck_assert_int_eq(parse("lungate help", &cli), 0);
+	ck_assert(cli.help && !cli.command);
+	ck_assert_int_eq(parse("lungate help target acl", &cli), 0);
+	ck_assert(cli.help);
+	ck_assert_str_eq(cli.group, "target acl");
+	ck_assert_int_eq(parse("lungate help volume create", &cli), 0);
 	ck_assert(cli.help);
 	ck_assert_str_eq(cli.command->name, "volume create");
 	ck_assert_int_eq(parse("lungate -V", &cli), 0);
@@ -171,7 +182,8 @@ START_TEST(manual_page_has_every_command_and_option)
 
 			(void)snprintf(words, sizeof(words), "--%s", commands[i].options[k].name);
 			at = strstr(section, words);
-			ck_assert_msg(at && (!end || at < end), "lungate.1: %s has no %s", commands[i].name, words);
+			ck_assert_msg(at && (!end || at < end), "lungate.1: %s has no %s", commands[i].name,
+				      words);
 		}
 	}
 	for (size_t k = 0; k < cli_ncommon; k++) {
@@ -179,7 +191,8 @@ START_TEST(manual_page_has_every_command_and_option)
 		ck_assert_msg(strstr(page, words) != NULL, "lungate.1 has no %s", words);
 	}
 	for (const struct exit_code_row *row = exit_code_rows; row->name; row++)
-		ck_assert_msg(strstr(page, row->meaning) != NULL, "lungate.1 has no exit code \"%s\"", row->meaning);
+		ck_assert_msg(strstr(page, row->meaning) != NULL, "lungate.1 has no exit code \"%s\"",
+			      row->meaning);
 	free(page);
 }
 END_TEST
@@ -221,7 +234,8 @@ START_TEST(every_command_teaches)
 	const struct cli_command *commands = cli_all_commands(&n);
 
 	for (size_t i = 0; i < n; i++) {
-		ck_assert_msg(commands[i].summary && commands[i].about && commands[i].example && commands[i].next,
+		ck_assert_msg(commands[i].summary && commands[i].about && commands[i].example &&
+				      commands[i].next,
 			      "%s", commands[i].name);
 		ck_assert_msg(strstr(commands[i].example, "lungate ") != NULL, "%s", commands[i].name);
 		ck_assert_ptr_nonnull(commands[i].run);
