@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/nearest.h"
 #include "common/util.h"
 
 #define URL_MAX 8192u
@@ -269,8 +270,33 @@ is_secret(const char *name)
 }
 
 static int
+unknown_param(const char *name, struct errinfo *info)
+{
+	const char *near = nearest_word(name, &params[0].name, ARRAY_SIZE(params), sizeof(params[0]));
+
+	if (near)
+		return err_set(info, LG_ECONFIG, "unknown parameter \"%s\"; did you mean \"%s\"?", name,
+			       near);
+	return err_set(info, LG_ECONFIG, "unknown parameter \"%s\"; lungate.json(5) lists them", name);
+}
+
+static int
+wrong_choice(const struct param *param, const char *value, struct errinfo *info)
+{
+	char list[96] = "";
+	size_t len = 0;
+
+	for (const struct choice *c = param->choices; c->name && len < sizeof(list); c++)
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", len ? ", " : "", c->name);
+	return err_set(info, LG_ECONFIG, "parameter \"%s\": \"%.40s\" is none of %s", param->name, value,
+		       list);
+}
+
+static int
 params_parse(struct s3_url *url, const char *query, struct errinfo *info)
 {
+	uint64_t seen = 0;
+
 	while (*query) {
 		size_t n = strcspn(query, "&"), eq = strcspn(query, "=&");
 		char name[32], value[URL_MAX];
@@ -291,10 +317,15 @@ params_parse(struct s3_url *url, const char *query, struct errinfo *info)
 			if (!strcmp(params[i].name, name))
 				param = &params[i];
 		if (!param)
-			return err_set(info, LG_ECONFIG, "unknown parameter \"%s\"", name);
+			return unknown_param(name, info);
+		if (seen & UINT64_C(1) << (param - params))
+			return err_set(info, LG_ECONFIG, "parameter \"%s\" is there twice", name);
+		seen |= UINT64_C(1) << (param - params);
 		if (!unescape(query + eq + 1, n - eq - 1, value, sizeof(value)))
 			return err_set(info, LG_ECONFIG, "parameter \"%s\": wrong percent-encoding", name);
 		why = param_set(url, param, value);
+		if (why && param->kind == PARAM_CHOICE)
+			return wrong_choice(param, value, info);
 		if (why)
 			return err_set(info, LG_ECONFIG, "parameter \"%s\" %s", name, why);
 		query += n + (query[n] == '&');
