@@ -2,6 +2,7 @@
 /* lungate target acl add, remove, list; lungate target account add, remove, list */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/util.h"
 #include "gateway/cli_commands.h"
@@ -35,7 +36,9 @@ static const struct cli_option acl_add_options[] = {
 	 .value = "N=VOLUME[:ro]",
 	 .repeat = true,
 	 .help = "it sees this volume as LUN N, read only with :ro, and nothing else; may be repeated"},
-	{.name = "replace", .json = "replace", .help = "change the row that is there"},
+	{.name = "replace",
+	 .json = "replace",
+	 .help = "change the row of this name and network, if there is one"},
 };
 static const struct cli_option acl_remove_options[] = {
 	{.name = "network",
@@ -58,7 +61,7 @@ static const struct cli_option account_add_options[] = {
 	 .json = "secret_env",
 	 .help = "variable with the secret in the daemon's environment"},
 	{.name = "mutual", .json = "mutual", .help = "what the target proves itself with"},
-	{.name = "replace", .json = "replace", .help = "change the account that is there"},
+	{.name = "replace", .json = "replace", .help = "change the account of this name, if there is one"},
 };
 static const struct cli_option account_remove_options[] = {
 	{.name = "mutual", .json = "mutual", .help = "the one that the target proves itself with"},
@@ -244,19 +247,42 @@ print_accounts(const json_t *result)
 	table_fini(&table);
 }
 
+/* Links stay in it: whoever rotates secrets may do it with one. */
+static char *
+absolute_path(const char *file)
+{
+	char *cwd, *path = NULL;
+
+	if (*file == '/')
+		return strdup(file);
+	cwd = getcwd(NULL, 0);
+	if (cwd && asprintf(&path, "%s/%s", cwd, file) < 0)
+		path = NULL;
+	free(cwd);
+	return path;
+}
+
 static int
 run_account_add(struct cli *cli)
 {
 	json_t *args = cli_request_args(cli), *result = NULL;
 	const char *file = cli_value(cli, "secret-file");
-	char *path = file ? realpath(file, NULL) : NULL;
 	struct errinfo info = {{0}};
+	char *path;
 	int r = 0;
 
-	if (path)
-		json_object_set_new(args, "secret_file", json_string(path));
-	else if (file)
+	if (!file == !cli_has(cli, "secret-env")) {
+		json_decref(args);
+		return client_misuse(
+			cli, "say where the secret is: --secret-file FILE or --secret-env NAME, one of them");
+	}
+	path = file ? absolute_path(file) : NULL;
+	if (file && access(file, F_OK) < 0)
 		r = err_set(&info, -errno, "%s: %s", file, err_text(-errno));
+	else if (file && !path)
+		r = -ENOMEM;
+	else if (file)
+		json_object_set_new(args, "secret_file", json_string(path));
 	free(path);
 	if (r)
 		json_decref(args);
@@ -280,6 +306,15 @@ run_accounts(struct cli *cli)
 		print_accounts(result);
 	json_decref(result);
 	return code;
+}
+
+void
+cli_print_access(const json_t *target)
+{
+	printf("\n");
+	print_list(target);
+	printf("\n");
+	print_accounts(target);
 }
 
 const struct cli_command cli_access_commands[] = {

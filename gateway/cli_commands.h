@@ -30,6 +30,9 @@ void cli_print_session(const json_t *session);
 /** The portal groups of a target, as `target show` prints them. */
 void cli_print_paths(const json_t *target);
 
+/** Who may log in to a target, and with which accounts, as `target show` prints it. */
+void cli_print_access(const json_t *target);
+
 /** All of them in one array, made once; *ret_n of them. */
 const struct cli_command *cli_all_commands(size_t *ret_n);
 

@@ -103,6 +103,10 @@ run_check(struct cli *cli)
 		free(standard);
 		return explain(cli);
 	}
+	if (cli->nargs && cli_has(cli, "config")) {
+		free(standard);
+		return client_misuse(cli, "the file is named twice: as FILE, and with --config");
+	}
 	path = path ? path : standard;
 	r = config_load(path, &config, &report, &info);
 	if (r) {

@@ -132,15 +132,13 @@ static int
 run_redirect(struct cli *cli)
 {
 	json_t *result = NULL;
-	struct errinfo info = {{0}};
 	bool to = cli->nargs > 1;
 	int code;
 
-	if (to == cli_has(cli, "off")) {
-		(void)err_set(&info, -EINVAL, "say where to, or --off");
-		(void)client_fail(cli, -EINVAL, &info);
-		return EXIT_USAGE;
-	}
+	if (to == cli_has(cli, "off"))
+		return client_misuse(cli, "say where to, ADDRESS:PORT or HOST:PORT, or --off");
+	if (!to && cli_has(cli, "permanent"))
+		return client_misuse(cli, "--permanent belongs to where logins are sent, not to --off");
 	code = client_run(cli, &result);
 	if (!code && !client_json(cli, result))
 		printf("%s: logins are %s%s\n", cli->args[0], to ? "sent to " : "served here",
@@ -179,6 +177,12 @@ print_groups(const json_t *target)
 	const json_t *group, *portal;
 	size_t i, k;
 
+	if (json_is_array(json_object_get(target, "groups"))) {
+		printf("  only by portal groups");
+		json_array_foreach(json_object_get(target, "groups"), i, group)
+			printf("%s%lld", i ? ", " : " ", (long long)json_integer_value(group));
+		printf("\n");
+	}
 	json_array_foreach(json_object_get(target, "portal_groups"), i, group)
 	{
 		printf("  group %-4lld %s:", (long long)json_integer_value(json_object_get(group, "group")),
@@ -203,17 +207,13 @@ cli_print_paths(const json_t *target)
 static int
 run_groups(struct cli *cli)
 {
-	json_t *args = cli_request_args(cli), *groups = parse_groups(cli->args[1]), *result = NULL;
+	json_t *args, *groups = parse_groups(cli->args[1]), *result = NULL;
 	struct errinfo info = {{0}};
 	int r;
 
-	if (!groups) {
-		json_decref(args);
-		(void)err_set(&info, -EINVAL, "'%s' are no portal groups: tags as in 1,2, or the word all",
-			      cli->args[1]);
-		(void)client_fail(cli, -EINVAL, &info);
-		return EXIT_USAGE;
-	}
+	if (!groups)
+		return client_misuse(cli, "GROUPS: tags of portal groups as in 1,2, or the word all");
+	args = cli_request_args(cli);
 	json_object_set_new(args, "groups", groups);
 	r = client_request(cli, cli->command->request, args, &result, &info);
 	if (r)

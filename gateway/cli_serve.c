@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* lungate serve */
+#include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 
 #include "common/util.h"
@@ -50,6 +52,22 @@ collect(const struct cli *cli, const char *name, const char **ret)
 	return n;
 }
 
+/* What can only be meant otherwise; NULL when nothing is. */
+static const char *
+misuse(const struct cli *cli)
+{
+	const char *fd = cli_value(cli, "ready-fd"), *mount = cli_value(cli, "mount");
+
+	if (mount && cli_has(cli, "no-mount"))
+		return "--mount and --no-mount say opposite things: give one of them";
+	if (mount && !*mount)
+		return "--mount: the directory's name is empty";
+	/* whoever waits there would never be told */
+	if (fd && (strtoul(fd, NULL, 10) > INT_MAX || fcntl((int)strtoul(fd, NULL, 10), F_GETFD) < 0))
+		return "--ready-fd: no file is open with that number";
+	return NULL;
+}
+
 static int
 run_serve(struct cli *cli)
 {
@@ -70,8 +88,13 @@ run_serve(struct cli *cli)
 		.ready_fd = fd ? (int)strtol(fd, NULL, 10) : -1,
 	};
 	struct errinfo info = {{0}};
-	int r = options.config_path ? serve_run(&options, &info) : -ENOMEM;
+	int r;
 
+	if (misuse(cli)) {
+		free(path);
+		return client_misuse(cli, misuse(cli));
+	}
+	r = options.config_path ? serve_run(&options, &info) : -ENOMEM;
 	free(path);
 	return r ? client_fail(cli, r, &info) : EXIT_OK;
 }

@@ -146,7 +146,13 @@ run_kick(struct cli *cli)
 {
 	json_t *result = NULL;
 	unsigned long long n;
-	int code = client_run(cli, &result);
+	int code;
+
+	if (!cli->nargs && !cli_has(cli, "initiator"))
+		return client_misuse(
+			cli,
+			"say which session: its ID, or --initiator NAME; 'lungate session list' shows them");
+	code = client_run(cli, &result);
 
 	if (!code && !client_json(cli, result)) {
 		n = number_of(result, "ended");

@@ -60,8 +60,9 @@ print_target(const json_t *target)
 	       n == 1 ? "session" : "sessions");
 	json_array_foreach(luns, i, lun)
 	{
-		printf("  LUN %-3lld %s%s\n", (long long)json_integer_value(json_object_get(lun, "lun")),
+		printf("  LUN %-3lld %s%s%s\n", (long long)json_integer_value(json_object_get(lun, "lun")),
 		       json_string_value(json_object_get(lun, "volume")),
+		       json_is_true(json_object_get(lun, "removable")) ? "  (removable)" : "",
 		       json_is_true(json_object_get(lun, "online"))
 			       ? ""
 			       : "  (not there: its volume is not online)");
@@ -98,6 +99,7 @@ run_show(struct cli *cli)
 		cli_print_paths(result);
 		json_array_foreach(json_object_get(result, "sessions"), i, session)
 			cli_print_session(session);
+		cli_print_access(result);
 	}
 	json_decref(result);
 	return code;

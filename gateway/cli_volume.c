@@ -106,27 +106,19 @@ static const struct cli_option delete_options[] = {
 static int
 run_create(struct cli *cli)
 {
-	json_t *args = cli_request_args(cli), *result = NULL;
+	json_t *args, *result = NULL;
 	const char *block = cli_value(cli, "block-size"), *name = cli->args[0];
 	struct errinfo info = {{0}};
 	char size[16];
 	int r;
 
-	if (!strcmp(cli->command->name, "volume import") && !cli_has(cli, "from")) {
-		json_decref(args);
-		(void)err_set(&info, -EINVAL,
-			      "--from is missing: where does it lie? For example --from s3://BUCKET/PREFIX");
-		(void)client_fail(cli, -EINVAL, &info);
-		return EXIT_USAGE;
-	}
-	if (!cli_has(cli, "store")) {
-		json_decref(args);
-		(void)err_set(&info, -EINVAL,
-			      "--store is missing: where shall the data live? For example "
-			      "--store dir:/var/lib/lungate/store");
-		(void)client_fail(cli, -EINVAL, &info);
-		return EXIT_USAGE;
-	}
+	if (!strcmp(cli->command->name, "volume import") && !cli_has(cli, "from"))
+		return client_misuse(
+			cli, "--from is missing: where does it lie? For example --from s3://BUCKET/PREFIX");
+	if (!cli_has(cli, "store"))
+		return client_misuse(cli, "--store is missing: where shall the data live? For example "
+					  "--store dir:/var/lib/lungate/store");
+	args = cli_request_args(cli);
 	if (block)
 		json_object_set_new(json_object_get(args, "volume"), "block_size",
 				    json_integer(strtol(block, NULL, 10)));
@@ -238,7 +230,8 @@ show_members(const json_t *object)
 			printf("  %-18s %s\n", key, json_string_value(value));
 		} else if (json_is_boolean(value)) {
 			printf("  %-18s %s\n", key, json_is_true(value) ? "yes" : "no");
-		} else if (!strcmp(key, "size") || !strcmp(key, "allocated") || !strcmp(key, "chunk_size")) {
+		} else if (!strcmp(key, "size") || !strcmp(key, "allocated") || !strcmp(key, "chunk_size") ||
+			   !strcmp(key, "journal_size") || !strcmp(key, "commit_window")) {
 			printf("  %-18s %s (%lld bytes)\n", key, size_text(value, size, sizeof(size)),
 			       (long long)json_integer_value(value));
 		} else if (json_is_integer(value)) {
@@ -358,15 +351,11 @@ static int
 run_resize(struct cli *cli)
 {
 	json_t *result = NULL;
-	struct errinfo info = {{0}};
 	char size[16];
 	int code;
 
-	if (!cli_has(cli, "size")) {
-		(void)err_set(&info, -EINVAL, "--size is missing: how large shall it become?");
-		(void)client_fail(cli, -EINVAL, &info);
-		return EXIT_USAGE;
-	}
+	if (!cli_has(cli, "size"))
+		return client_misuse(cli, "--size is missing: how large shall it become?");
 	code = client_run(cli, &result);
 	if (code)
 		return code;
@@ -394,18 +383,16 @@ static int
 run_delete(struct cli *cli)
 {
 	bool keep = cli_has(cli, "keep-data");
-	struct errinfo info = {{0}};
 	json_t *result = NULL;
 	int code;
 
+	if (keep && cli_has(cli, "delete-file"))
+		return client_misuse(cli,
+				     "--keep-data and --delete-file say opposite things: give one of them");
 	if (!keep && !cli_has(cli, "yes")) {
-		if (!isatty(STDIN_FILENO)) {
-			(void)err_set(&info, -EINVAL,
-				      "this deletes the data of %s; where nobody can be asked, add --yes",
-				      cli->args[0]);
-			(void)client_fail(cli, -EINVAL, &info);
-			return EXIT_USAGE;
-		}
+		if (!isatty(STDIN_FILENO))
+			return client_misuse(
+				cli, "this deletes the volume's data; where nobody can be asked, add --yes");
 		if (!confirmed(cli->args[0])) {
 			fprintf(stderr, "nothing was deleted\n");
 			return EXIT_FAILED;

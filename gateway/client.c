@@ -237,10 +237,55 @@ out:
 	return r;
 }
 
+/* "size" of "volume.size" */
+static bool
+is_place(const char *json, const char *key, size_t len)
+{
+	const char *dot = json ? strrchr(json, '.') : NULL;
+
+	json = dot ? dot + 1 : json;
+	return json && strlen(json) == len && !memcmp(json, key, len);
+}
+
+/* The daemon says "chunk_size: words" where --chunk-size was given; buf of any size. */
+static const char *
+in_words_given(const struct cli *cli, const char *text, char *buf, size_t size)
+{
+	size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyz_");
+	const char *given = NULL, *dashes = "";
+
+	if (!cli->command || strncmp(text + len, ": ", 2) != 0)
+		return text;
+	for (size_t i = 0; i < cli->command->nargs; i++)
+		if (is_place(cli->command->args[i].json, text, len))
+			given = cli->command->args[i].name;
+	for (size_t i = 0; i < cli->command->noptions; i++) {
+		if (is_place(cli->command->options[i].json, text, len)) {
+			given = cli->command->options[i].name;
+			dashes = "--";
+		}
+	}
+	if (!given)
+		return text;
+	(void)snprintf(buf, size, "%s%s%s", dashes, given, text + len);
+	return buf;
+}
+
+int
+client_misuse(const struct cli *cli, const char *text)
+{
+	struct errinfo info = {{0}};
+
+	(void)err_set(&info, -EINVAL, "%s", text);
+	(void)client_fail(cli, -EINVAL, &info);
+	return EXIT_USAGE;
+}
+
 int
 client_fail(const struct cli *cli, int err, const struct errinfo *info)
 {
-	const char *text = info->text[0] ? info->text : err_text(err);
+	char buf[sizeof(info->text) + 64];
+	const char *text = in_words_given(cli, info->text[0] ? info->text : err_text(err), buf, sizeof(buf));
 	json_t *object;
 
 	if (cli_has(cli, "json")) {

@@ -85,6 +85,7 @@ static const struct json_key volume_resize_keys[] = {
 	{.key = "size",
 	 .kind = JSON_KIND_SIZE,
 	 .offset = offsetof(struct volume_resize_args, size),
+	 .min = 512,
 	 .required = true},
 	{.key = "shrink", .kind = JSON_KIND_BOOL, .offset = offsetof(struct volume_resize_args, shrink)},
 };
@@ -129,7 +130,11 @@ static const struct json_key target_unmap_keys[] = {
 	 .kind = JSON_KIND_STRING,
 	 .offset = offsetof(struct map_args, target),
 	 .required = true},
-	{.key = "lun", .kind = JSON_KIND_UINT, .offset = offsetof(struct map_args, lun), .required = true},
+	{.key = "lun",
+	 .kind = JSON_KIND_UINT,
+	 .offset = offsetof(struct map_args, lun),
+	 .max = SCSI_LUNS_MAX - 1,
+	 .required = true},
 };
 
 struct chunk_map_args {
@@ -225,15 +230,25 @@ run_volume_list(struct admin_call *call)
 }
 
 static int
+missing(struct admin_call *call, const char *name,
+	int (*words)(struct daemon *daemon, const char *name, struct errinfo *info))
+{
+	struct daemon *daemon = call->context;
+	int r;
+
+	(void)pthread_mutex_lock(&daemon->lock);
+	r = words(daemon, name, &call->info);
+	(void)pthread_mutex_unlock(&daemon->lock);
+	return r;
+}
+
+static int
 run_volume_show(struct admin_call *call)
 {
 	const struct named *args = call->args;
 
 	call->result = inspect_volume(call->context, args->name);
-	return call->result
-		       ? 0
-		       : err_set(&call->info, -ENOENT,
-				 "there is no volume \"%s\"; 'lungate volume list' shows them", args->name);
+	return call->result ? 0 : missing(call, args->name, daemon_no_volume);
 }
 
 static int
@@ -255,10 +270,7 @@ run_target_show(struct admin_call *call)
 	if (r)
 		return r;
 	call->result = inspect_target(call->context, args->name);
-	return call->result
-		       ? 0
-		       : err_set(&call->info, -ENOENT,
-				 "there is no target \"%s\"; 'lungate target list' shows them", args->name);
+	return call->result ? 0 : missing(call, args->name, daemon_no_target);
 }
 
 static int
@@ -327,9 +339,13 @@ run_volume_delete(struct admin_call *call)
 	const struct volume_delete_args *args = call->args;
 	int r = command_begin_change(call);
 
-	return r ? r
-		 : command_end_change(call, daemon_volume_delete(call->context, args->name, args->keep_data,
-								 args->delete_file, call, &call->info));
+	if (r)
+		return r;
+	r = command_end_change(call, daemon_volume_delete(call->context, args->name, args->keep_data,
+							  args->delete_file, call, &call->info));
+	if (!r)
+		call->result = json_pack("{s:s, s:b}", "name", args->name, "data_kept", (int)args->keep_data);
+	return r;
 }
 
 static int
@@ -367,9 +383,13 @@ run_target_delete(struct admin_call *call)
 	const struct target_delete_args *args = call->args;
 	int r = command_begin_change(call);
 
-	return r ? r
-		 : command_end_change(
-			   call, daemon_target_delete(call->context, args->name, args->force, &call->info));
+	if (r)
+		return r;
+	r = command_end_change(call,
+			       daemon_target_delete(call->context, args->name, args->force, &call->info));
+	if (!r)
+		call->result = json_pack("{s:s}", "name", args->name);
+	return r;
 }
 
 static int
@@ -397,11 +417,13 @@ run_target_unmap(struct admin_call *call)
 	const struct map_args *args = call->args;
 	int r = command_begin_change(call);
 
-	return r ? r
-		 : command_end_change(call,
-				      daemon_target_unmap(call->context, args->target,
-							  (unsigned)min_of(args->lun, (uint64_t)UINT32_MAX),
-							  &call->info));
+	if (r)
+		return r;
+	r = command_end_change(
+		call, daemon_target_unmap(call->context, args->target, (unsigned)args->lun, &call->info));
+	if (!r)
+		call->result = json_pack("{s:s, s:I}", "target", args->target, "lun", (json_int_t)args->lun);
+	return r;
 }
 
 #define COMMAND(word, function, keys, args)                                                                  \

@@ -127,37 +127,40 @@ portal_run_remove(struct admin_call *call)
 	return 0;
 }
 
-/* NULL: none; -EINVAL with words. */
+/* Both kinds of redirection: a portal's (args->address) and a target's. */
 static int
-read_redirect(struct admin_call *call, struct iscsi_redirect *redirect, const struct iscsi_redirect **ret)
+change_redirect(struct admin_call *call, char ret_bound[64])
 {
 	const struct redirect_args *args = call->args;
+	struct iscsi_redirect redirect = {.permanent = args->permanent}, *to = args->to ? &redirect : NULL;
+	int r = 0;
 
-	*ret = NULL;
-	if (!args->to)
-		return 0;
-	if (strlen(args->to) >= sizeof(redirect->to))
-		return err_set(&call->info, -EINVAL, "the address is too long");
-	(void)snprintf(redirect->to, sizeof(redirect->to), "%s", args->to);
-	redirect->permanent = args->permanent;
-	*ret = redirect;
-	return 0;
+	if (to && strlen(args->to) >= sizeof(redirect.to))
+		return err_set(&call->info, -EINVAL, "to: the address is too long");
+	if (to)
+		(void)snprintf(redirect.to, sizeof(redirect.to), "%s", args->to);
+	r = command_begin_change(call);
+	if (r)
+		return r;
+	return command_end_change(
+		call, args->address ? daemon_portal_redirect(call->context, args->address, to, ret_bound,
+							     &call->info)
+				    : daemon_target_redirect(call->context, args->target, to, &call->info));
 }
 
 int
 portal_run_redirect(struct admin_call *call)
 {
 	const struct redirect_args *args = call->args;
-	struct iscsi_redirect redirect;
-	const struct iscsi_redirect *to;
-	int r = read_redirect(call, &redirect, &to);
+	char bound[64];
+	int r = change_redirect(call, bound);
 
-	if (!r)
-		r = command_begin_change(call);
-	if (r)
-		return r;
-	return command_end_change(call,
-				  daemon_portal_redirect(call->context, args->address, to, &call->info));
+	if (!r && args->to)
+		call->result = json_pack("{s:s, s:{s:s, s:b}}", "bound", bound, "redirect", "to", args->to,
+					 "permanent", (int)args->permanent);
+	else if (!r)
+		call->result = json_pack("{s:s, s:n}", "bound", bound, "redirect");
+	return r;
 }
 
 /* -- ways to targets ------------------------------------------------------------------------------------- */
@@ -166,15 +169,11 @@ int
 target_run_redirect(struct admin_call *call)
 {
 	const struct redirect_args *args = call->args;
-	struct iscsi_redirect redirect;
-	const struct iscsi_redirect *to;
-	int r = read_redirect(call, &redirect, &to);
+	int r = change_redirect(call, NULL);
 
 	if (!r)
-		r = command_begin_change(call);
-	if (r)
-		return r;
-	return command_end_change(call, daemon_target_redirect(call->context, args->target, to, &call->info));
+		call->result = inspect_target(call->context, args->target);
+	return r;
 }
 
 int
@@ -224,14 +223,15 @@ static int
 check_target(struct admin_call *call, const char *name)
 {
 	struct daemon *daemon = call->context;
-	bool found;
+	int r = 0;
 
 	if (!name)
 		return 0;
 	(void)pthread_mutex_lock(&daemon->lock);
-	found = daemon_target_find(daemon, name) != NULL;
+	if (!daemon_target_find(daemon, name))
+		r = daemon_no_target(daemon, name, &call->info);
 	(void)pthread_mutex_unlock(&daemon->lock);
-	return found ? 0 : daemon_no_target(name, &call->info);
+	return r;
 }
 
 int

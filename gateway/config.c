@@ -111,7 +111,7 @@ static const struct json_key volume_keys[] = {
 		config_volume, store, STRING, .required = true,
 		.help = "where the data lives: s3://BUCKET/PREFIX?..., dir:/PATH, file:/PATH, block:/dev/X, or mem:, "
 			"ram:, null: for tests"),
-	CONFIG_KEY(config_volume, size, SIZE, .help = "size; a multiple of block_size"),
+	CONFIG_KEY(config_volume, size, SIZE, .min = 512, .help = "size; a multiple of block_size"),
 	CONFIG_KEY(config_volume, block_size, UINT, .help = "logical block: 512 or 4096"),
 	CONFIG_KEY(config_volume, chunk_size, SIZE, .min = MIB, .max = 16 * MIB,
 		   .help = "chunk: a power of two, 1M to 16M"),
@@ -358,23 +358,13 @@ config_volume_fini(struct config_volume *volume)
 	config_free_strings(volume_keys, ARRAY_SIZE(volume_keys), volume);
 }
 
-/* "10G" where the size is a whole number of units: what people would have written. */
-static json_t *
-size_json(uint64_t bytes)
+json_t *
+config_size_json(uint64_t bytes)
 {
-	static const char units[] = "TGMK";
-	char text[32];
+	char text[SIZE_EXACT];
 
-	for (unsigned i = 0; i < 4; i++) {
-		unsigned shift = 40 - 10 * i;
-
-		if (bytes && !(bytes & ((UINT64_C(1) << shift) - 1))) {
-			(void)snprintf(text, sizeof(text), "%llu%c", (unsigned long long)(bytes >> shift),
-				       units[i]);
-			return json_string(text);
-		}
-	}
-	return json_integer((json_int_t)bytes);
+	return bytes && bytes % 1024 == 0 ? json_string(size_exact(bytes, text))
+					  : json_integer((json_int_t)bytes);
 }
 
 json_t *
@@ -397,7 +387,7 @@ config_volume_json(const struct config_volume *volume)
 			break;
 		case JSON_KIND_SIZE:
 			if (*(const uint64_t *)at != *(const uint64_t *)def)
-				value = size_json(*(const uint64_t *)at);
+				value = config_size_json(*(const uint64_t *)at);
 			break;
 		case JSON_KIND_UINT:
 			if (*(const uint64_t *)at != *(const uint64_t *)def)

@@ -157,6 +157,8 @@ int config_volume_parse(const struct json_doc *doc, json_t *object, const char *
 void config_volume_fini(struct config_volume *volume);
 /** As it is written into the file: what is not the default. */
 json_t *config_volume_json(const struct config_volume *volume);
+/** "10G" where the size is a whole number of units: what people would have written. */
+json_t *config_size_json(uint64_t bytes);
 
 /** "chunked", "raw", "ram", "null"; NULL when no store of this version has such a name. */
 const char *config_store_kind(const char *store);

@@ -15,20 +15,56 @@
 #include "gateway/config.h"
 
 static int
+check(const struct json_doc *doc, struct errinfo *info)
+{
+	struct config config;
+	int r = config_parse(doc, &config, NULL, info);
+
+	if (!r)
+		config_fini(&config);
+	return r;
+}
+
+/* Lines of a file that will never be are of no use to anybody. */
+static void
+drop_place(struct errinfo *info, const char *path)
+{
+	size_t len = strlen(path);
+	char *at = info->text + len;
+
+	if (strncmp(info->text, path, len) != 0 || *at != ':')
+		return;
+	at += strspn(at, ":0123456789");
+	at += strspn(at, " ");
+	memmove(info->text, at, strlen(at) + 1);
+}
+
+/* The file as it would be.  Where that is wrong, and the file was before, its own mistake is the one to tell. */
+static int
 check_text(const char *path, const char *text, struct errinfo *info)
 {
 	struct json_doc doc;
-	struct config config;
+	struct errinfo before;
 	int r = json_doc_parse(path, text, strlen(text), &doc, info);
 
 	if (r)
 		return r;
-	r = config_parse(&doc, &config, NULL, info);
-	if (!r)
-		config_fini(&config);
+	r = check(&doc, info);
 	json_doc_fini(&doc);
-	if (r)
-		err_prefix(info, "the change was not made, for the file would be wrong after it: ");
+	if (!r)
+		return 0;
+	if (!json_doc_load(path, &doc, &before)) {
+		bool wrong = check(&doc, &before) != 0;
+
+		json_doc_fini(&doc);
+		if (wrong) {
+			*info = before;
+			err_prefix(info, "the change was not made, for the file is wrong already: ");
+			return r;
+		}
+	}
+	drop_place(info, path);
+	err_prefix(info, "the change was not made, the configuration does not allow it: ");
 	return r;
 }
 

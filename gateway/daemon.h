@@ -100,6 +100,10 @@ int daemon_open_volumes(struct daemon *daemon);
 void daemon_close_volumes(struct daemon *daemon);
 /** With change or lock held. NULL when there is none. */
 struct daemon_volume *daemon_volume_find(struct daemon *daemon, const char *name);
+/** With daemon_volume_find() in vain; with change or lock held. */
+int daemon_no_volume(struct daemon *daemon, const char *name, struct errinfo *info);
+/** -ENOENT, with the one of n names that may have been meant. */
+int daemon_no_such(const char *what, const char *name, const char *const *names, size_t n, struct errinfo *info);
 int daemon_volume_create(struct daemon *daemon, struct config_volume *conf, bool existing, struct errinfo *info);
 int daemon_volume_delete(struct daemon *daemon, const char *name, bool keep_data, bool delete_file,
 			 struct admin_call *call, struct errinfo *info);
@@ -142,7 +146,7 @@ int daemon_portal_add(struct daemon *daemon, const char *address, uint16_t group
 int daemon_portal_remove(struct daemon *daemon, const char *address, char ret_bound[64], struct errinfo *info);
 /** redirect NULL: none. */
 int daemon_portal_redirect(struct daemon *daemon, const char *address, const struct iscsi_redirect *redirect,
-			   struct errinfo *info);
+			   char ret_bound[64], struct errinfo *info);
 /** Give the server target->paths, before anybody comes by them. */
 int daemon_enforce_paths(struct daemon *daemon, struct daemon_target *target);
 int daemon_target_groups(struct daemon *daemon, const char *name, const uint16_t *tags, size_t n,
@@ -150,11 +154,11 @@ int daemon_target_groups(struct daemon *daemon, const char *name, const uint16_t
 int daemon_target_redirect(struct daemon *daemon, const char *name, const struct iscsi_redirect *redirect,
 			   struct errinfo *info);
 int daemon_target_alua(struct daemon *daemon, const char *name, uint16_t group, int state, struct errinfo *info);
-/** With lock held: {groups: [{group, portals, access}], redirect} into object. */
+/** With lock held: {portal_groups: [{group, portals, access}], redirect} into object, and what is configured: groups, alua. */
 void daemon_paths_json(struct daemon *daemon, const struct daemon_target *target, json_t *object);
 json_t *daemon_redirect_json(const struct iscsi_redirect *redirect);
-/** With daemon_target_find() in vain. */
-int daemon_no_target(const char *name, struct errinfo *info);
+/** With daemon_target_find() in vain; with change or lock held. */
+int daemon_no_target(struct daemon *daemon, const char *name, struct errinfo *info);
 /* -- target_access.c: with `change` held, but for daemon_access_show() -- */
 /** Give the server the rules as they stand in target->access, or daemon->config.discovery (target NULL). */
 int daemon_enforce_access(struct daemon *daemon, struct daemon_target *target, struct errinfo *info);
@@ -164,6 +168,8 @@ int daemon_acl_remove(struct daemon *daemon, const char *name, const struct acl_
 int daemon_account_add(struct daemon *daemon, const char *name, const struct account_change *change, struct errinfo *info);
 int daemon_account_remove(struct daemon *daemon, const char *name, const struct account_change *change,
 			  struct errinfo *info);
+/** With lock held: {initiators, chap, mutual} into object; where secrets are, never what they are. */
+void daemon_access_json(const struct config_access *access, json_t *object);
 /** Takes daemon->lock. */
 int daemon_access_show(struct daemon *daemon, const char *name, bool accounts, json_t **ret, struct errinfo *info);
 /** Does an initiator have this LUN of the target in its own list of LUNs? */

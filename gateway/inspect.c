@@ -152,6 +152,21 @@ inspect_volumes(struct daemon *daemon)
 	return array;
 }
 
+/* What it was told of its journal. */
+static void
+add_journal(const struct daemon *daemon, const struct config_volume *conf, json_t *object)
+{
+	const char *kind = config_store_kind(conf->store),
+		   *dir = conf->journal_dir ? conf->journal_dir : daemon->state.journal_dir;
+
+	if (!kind || strcmp(kind, "chunked") != 0)
+		return;
+	json_object_set_new(object, "journal_dir", dir ? json_string(dir) : json_null());
+	json_object_set_new(object, "journal_size", json_integer((json_int_t)conf->journal_size));
+	json_object_set_new(object, "commit_window", json_integer((json_int_t)conf->commit_window));
+	json_object_set_new(object, "commit_interval", json_integer((json_int_t)conf->commit_interval));
+}
+
 json_t *
 inspect_volume(struct daemon *daemon, const char *name)
 {
@@ -163,6 +178,7 @@ inspect_volume(struct daemon *daemon, const char *name)
 	volume = daemon_volume_find(daemon, name);
 	if (volume) {
 		object = volume_summary(daemon, volume);
+		add_journal(daemon, &volume->conf, object);
 		vol = volume->vol ? volume_ref(volume->vol) : NULL;
 	}
 	(void)pthread_mutex_unlock(&daemon->lock);
@@ -189,8 +205,9 @@ luns_json(struct daemon *daemon, const struct daemon_target *target)
 		const struct daemon_volume *volume = daemon_volume_find(daemon, target->luns[i].volume);
 
 		json_array_append_new(
-			array, json_pack("{s:I, s:s, s:b}", "lun", (json_int_t)target->luns[i].lun, "volume",
-					 target->luns[i].volume, "online", volume && volume->vol));
+			array, json_pack("{s:I, s:s, s:b, s:b}", "lun", (json_int_t)target->luns[i].lun,
+					 "volume", target->luns[i].volume, "online", volume && volume->vol,
+					 "removable", target->luns[i].removable));
 	}
 	return array;
 }
@@ -245,6 +262,7 @@ inspect_target(struct daemon *daemon, const char *name)
 	if (target) {
 		object = json_pack("{s:s, s:o}", "name", target->name, "luns", luns_json(daemon, target));
 		daemon_paths_json(daemon, target, object);
+		daemon_access_json(&target->access, object);
 	}
 	(void)pthread_mutex_unlock(&daemon->lock);
 	if (object)
@@ -388,9 +406,12 @@ map_volume(struct volume *vol, uint64_t first, uint64_t end, uint64_t want, json
 	struct cell *cells;
 	int r;
 
+	if (end && first >= end)
+		return err_set(info, -ERANGE, "end: %llu is not behind the first chunk, %llu",
+			       (unsigned long long)end, (unsigned long long)first);
 	end = end ? min_of(end, chunks) : chunks;
 	if (first >= end)
-		return err_set(info, -ERANGE, "there is no chunk %llu: the volume has %llu",
+		return err_set(info, -ERANGE, "first: there is no chunk %llu: the volume has %llu",
 			       (unsigned long long)first, (unsigned long long)chunks);
 	want = min_of(max_of(want, 1u), (uint64_t)MAP_CELLS_MAX);
 	per_cell = (end - first + want - 1) / want;
@@ -407,6 +428,21 @@ map_volume(struct volume *vol, uint64_t first, uint64_t end, uint64_t want, json
 	return r;
 }
 
+static int
+not_online(struct daemon *daemon, const char *name, struct errinfo *info)
+{
+	const struct daemon_volume *volume;
+	int r;
+
+	(void)pthread_mutex_lock(&daemon->lock);
+	volume = daemon_volume_find(daemon, name);
+	r = volume ? err_set(info, volume->err ? volume->err : -EAGAIN, "volume \"%s\" is not online: %s",
+			     name, volume->why)
+		   : daemon_no_volume(daemon, name, info);
+	(void)pthread_mutex_unlock(&daemon->lock);
+	return r;
+}
+
 int
 inspect_map(struct daemon *daemon, const char *name, uint64_t first, uint64_t end, uint64_t cells,
 	    json_t **ret, struct errinfo *info)
@@ -415,8 +451,7 @@ inspect_map(struct daemon *daemon, const char *name, uint64_t first, uint64_t en
 	int r;
 
 	if (!vol)
-		return err_set(info, -ENOENT,
-			       "there is no volume \"%s\" online; 'lungate volume list' shows them", name);
+		return not_online(daemon, name, info);
 	r = map_volume(vol, first, end, cells, ret, info);
 	volume_unref(vol);
 	return r;

@@ -21,24 +21,31 @@
 
 /* -- the list -------------------------------------------------------------------------------------------- */
 
-static struct daemon_portal *
-find_portal(struct daemon *daemon, const char *address)
-{
-	/* what is bound is unique, what is written need not be ("127.0.0.1:0") */
-	for (size_t i = 0; i < daemon->nportals; i++)
-		if (!strcmp(daemon->portals[i].bound, address))
-			return &daemon->portals[i];
-	for (size_t i = 0; i < daemon->nportals; i++)
-		if (!strcmp(daemon->portals[i].address, address))
-			return &daemon->portals[i];
-	return NULL;
-}
-
+/* What is bound is unique, what is written need not be ("127.0.0.1:0"). */
 static int
-no_portal(const char *address, struct errinfo *info)
+find_portal(struct daemon *daemon, const char *address, struct daemon_portal **ret, struct errinfo *info)
 {
-	return err_set(info, -ENOENT, "there is no portal \"%.80s\"; 'lungate portal list' shows them",
-		       address);
+	*ret = NULL;
+	for (size_t i = 0; i < daemon->nportals; i++) {
+		if (!strcmp(daemon->portals[i].bound, address)) {
+			*ret = &daemon->portals[i];
+			return 0;
+		}
+	}
+	for (size_t i = 0; i < daemon->nportals; i++) {
+		if (strcmp(daemon->portals[i].address, address) != 0)
+			continue;
+		if (*ret)
+			return err_set(
+				info, -EINVAL,
+				"several portals are written \"%.80s\": name one as 'lungate portal list' "
+				"shows it, with its port",
+				address);
+		*ret = &daemon->portals[i];
+	}
+	return *ret ? 0
+		    : err_set(info, -ENOENT, "there is no portal \"%.80s\"; 'lungate portal list' shows them",
+			      address);
 }
 
 static bool
@@ -257,12 +264,12 @@ daemon_portal_add(struct daemon *daemon, const char *address, uint16_t group, ch
 int
 daemon_portal_remove(struct daemon *daemon, const char *address, char ret_bound[64], struct errinfo *info)
 {
-	struct daemon_portal *portal = find_portal(daemon, address);
+	struct daemon_portal *portal;
 	uint16_t group;
-	int r;
+	int r = find_portal(daemon, address, &portal, info);
 
-	if (!portal)
-		return no_portal(address, info);
+	if (r)
+		return r;
 	group = portal->group;
 	(void)snprintf(ret_bound, 64, "%s", portal->bound);
 	r = config_remove_portal(daemon->config_path, portal->address, group, info);
@@ -277,21 +284,22 @@ daemon_portal_remove(struct daemon *daemon, const char *address, char ret_bound[
 
 int
 daemon_portal_redirect(struct daemon *daemon, const char *address, const struct iscsi_redirect *redirect,
-		       struct errinfo *info)
+		       char ret_bound[64], struct errinfo *info)
 {
-	struct daemon_portal *portal = find_portal(daemon, address);
+	struct daemon_portal *portal;
 	int r = redirect ? iscsi_redirect_check(redirect->to, info) : 0;
 
+	if (!r)
+		r = find_portal(daemon, address, &portal, info);
 	if (r)
 		return r;
-	if (!portal)
-		return no_portal(address, info);
 	if (redirect && !strcmp(redirect->to, portal->bound))
 		return err_set(info, -EINVAL, "%s would send initiators to itself", portal->bound);
 	r = config_set_portal_redirect(daemon->config_path, portal->address, portal->group, redirect, info);
 	if (r)
 		return r;
 	set_redirect(daemon, portal, redirect);
+	(void)snprintf(ret_bound, 64, "%s", portal->bound);
 	log_info("portal %s: logins are %s%s", portal->bound, redirect ? "sent to " : "served",
 		 redirect ? redirect->to : "");
 	return 0;
@@ -316,7 +324,7 @@ daemon_target_groups(struct daemon *daemon, const char *name, const uint16_t *ta
 	int r = 0;
 
 	if (!target)
-		return daemon_no_target(name, info);
+		return daemon_no_target(daemon, name, info);
 	if (n > ISCSI_GROUPS_MAX)
 		return err_set(info, -EINVAL, "there are %d portal groups at most", ISCSI_GROUPS_MAX);
 	for (size_t i = 0; !r && i < n; i++)
@@ -352,7 +360,7 @@ daemon_target_redirect(struct daemon *daemon, const char *name, const struct isc
 	if (r)
 		return r;
 	if (!target)
-		return daemon_no_target(name, info);
+		return daemon_no_target(daemon, name, info);
 	r = config_set_target_redirect(daemon->config_path, target->written, redirect, info);
 	if (r)
 		return r;
@@ -389,7 +397,7 @@ daemon_target_alua(struct daemon *daemon, const char *name, uint16_t group, int 
 	int r;
 
 	if (!target)
-		return daemon_no_target(name, info);
+		return daemon_no_target(daemon, name, info);
 	r = check_group(daemon, group, info);
 	if (!r)
 		r = config_set_target_alua(daemon->config_path, target->written, group, state, info);
@@ -410,6 +418,27 @@ daemon_redirect_json(const struct iscsi_redirect *redirect)
 	if (!*redirect->to)
 		return json_null();
 	return json_pack("{s:s, s:b}", "to", redirect->to, "permanent", redirect->permanent);
+}
+
+static json_t *
+tags_json(const struct config_paths *paths)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < paths->ngroups; i++)
+		json_array_append_new(array, json_integer(paths->groups[i]));
+	return array;
+}
+
+static json_t *
+alua_json(const struct config_paths *paths)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < paths->nalua; i++)
+		json_array_append_new(array, json_pack("{s:i, s:s}", "group", (int)paths->alua[i].group,
+						       "state", config_alua_states[paths->alua[i].state]));
+	return array;
 }
 
 void
@@ -433,5 +462,8 @@ daemon_paths_json(struct daemon *daemon, const struct daemon_target *target, jso
 							config_alua_states[access], "portals", portals));
 	}
 	json_object_set_new(object, "portal_groups", groups);
+	json_object_set_new(object, "groups",
+			    target->paths.ngroups ? tags_json(&target->paths) : json_null());
+	json_object_set_new(object, "alua", alua_json(&target->paths));
 	json_object_set_new(object, "redirect", daemon_redirect_json(&target->paths.redirect));
 }

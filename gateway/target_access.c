@@ -77,9 +77,7 @@ find_place(struct daemon *daemon, const char *name, struct daemon_target **ret, 
 	if (!strcmp(name, "discovery"))
 		return 0;
 	*ret = daemon_target_find(daemon, name);
-	return *ret ? 0
-		    : err_set(info, -ENOENT, "there is no target \"%s\"; 'lungate target list' shows them",
-			      name);
+	return *ret ? 0 : daemon_no_target(daemon, name, info);
 }
 
 static int
@@ -184,7 +182,9 @@ daemon_account_add(struct daemon *daemon, const char *name, const struct account
 		return err_set(info, -EINVAL, "say where the secret is: a file, or an environment variable");
 	if ((change->mutual ? access->mutual != NULL : find_account(access, change->user) != NULL) &&
 	    !change->replace)
-		return err_set(info, -EEXIST, "there is such an account already; --replace changes it");
+		return err_set(info, -EEXIST, "%s has %s \"%s\" already; --replace changes it", name,
+			       change->mutual ? "the mutual account" : "an account",
+			       change->mutual ? access->mutual->user : change->user);
 	r = config_put_account(daemon->config_path, target ? target->written : NULL, change, info);
 	if (!r)
 		r = reload(daemon, target, info);
@@ -204,6 +204,18 @@ owner_of(const struct config_access *access, const char *user)
 	return NULL;
 }
 
+static int
+no_account(const char *name, const struct config_access *access, const struct account_change *change,
+	   struct errinfo *info)
+{
+	if (!change->mutual && access->mutual && !strcmp(access->mutual->user, change->user))
+		return err_set(info, -ENOENT, "\"%s\" is what %s proves itself with: add --mutual",
+			       change->user, name);
+	return err_set(info, -ENOENT,
+		       "%s has no %saccount \"%s\"; 'lungate target account list %s' shows them", name,
+		       change->mutual ? "mutual " : "", change->user, name);
+}
+
 int
 daemon_account_remove(struct daemon *daemon, const char *name, const struct account_change *change,
 		      struct errinfo *info)
@@ -218,8 +230,7 @@ daemon_account_remove(struct daemon *daemon, const char *name, const struct acco
 	access = target ? &target->access : &daemon->config.discovery;
 	if (change->mutual ? !access->mutual || strcmp(access->mutual->user, change->user)
 			   : !find_account(access, change->user))
-		return err_set(info, -ENOENT,
-			       "there is no such account; 'lungate target account list %s' shows them", name);
+		return no_account(name, access, change, info);
 	owner = change->mutual ? NULL : owner_of(access, change->user);
 	if (owner)
 		return err_set(info, -EBUSY,
@@ -293,8 +304,8 @@ list_json(const struct config_access *access)
 	return array;
 }
 
-static json_t *
-accounts_json(const struct config_access *access)
+static void
+add_accounts(const struct config_access *access, json_t *object)
 {
 	json_t *array = json_null();
 
@@ -302,8 +313,15 @@ accounts_json(const struct config_access *access)
 		array = json_array();
 	for (size_t i = 0; i < access->naccounts; i++)
 		json_array_append_new(array, account_json(&access->accounts[i]));
-	return json_pack("{s:o, s:o}", "chap", array, "mutual",
-			 access->mutual ? account_json(access->mutual) : json_null());
+	json_object_set_new(object, "chap", array);
+	json_object_set_new(object, "mutual", access->mutual ? account_json(access->mutual) : json_null());
+}
+
+void
+daemon_access_json(const struct config_access *access, json_t *object)
+{
+	json_object_set_new(object, "initiators", list_json(access));
+	add_accounts(access, object);
 }
 
 int
@@ -317,10 +335,12 @@ daemon_access_show(struct daemon *daemon, const char *name, bool accounts, json_
 	r = accounts ? find_place(daemon, name, &target, info) : find_target(daemon, name, &target, info);
 	if (!r) {
 		access = target ? &target->access : &daemon->config.discovery;
-		*ret = accounts ? accounts_json(access)
-				: json_pack("{s:s, s:o}", "target", target->name, "initiators",
-					    list_json(access));
+		*ret = json_pack("{s:s}", "target", target ? target->name : "discovery");
 		r = *ret ? 0 : -ENOMEM;
+		if (accounts)
+			add_accounts(access, *ret);
+		else
+			json_object_set_new(*ret, "initiators", list_json(access));
 	}
 	(void)pthread_mutex_unlock(&daemon->lock);
 	return r;

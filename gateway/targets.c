@@ -280,9 +280,16 @@ daemon_target_create(struct daemon *daemon, const char *name, struct errinfo *in
 }
 
 int
-daemon_no_target(const char *name, struct errinfo *info)
+daemon_no_target(struct daemon *daemon, const char *name, struct errinfo *info)
 {
-	return err_set(info, -ENOENT, "there is no target \"%s\"; 'lungate target list' shows them", name);
+	const char **names = calloc(daemon->ntargets + 1, sizeof(*names));
+	int r;
+
+	for (size_t i = 0; names && i < daemon->ntargets; i++)
+		names[i] = daemon->targets[i]->name;
+	r = daemon_no_such("target", name, names, daemon->ntargets, info);
+	free(names);
+	return r;
 }
 
 int
@@ -293,7 +300,7 @@ daemon_target_delete(struct daemon *daemon, const char *name, bool force, struct
 	int r;
 
 	if (!target)
-		return daemon_no_target(name, info);
+		return daemon_no_target(daemon, name, info);
 	sessions = iscsi_session_count(daemon->iscsi, target->name);
 	if (sessions && !force)
 		return err_set(info, -EBUSY, "%zu %s logged in to %s; log out there first, or add --force",
@@ -327,8 +334,7 @@ check_map(struct daemon *daemon, const struct daemon_target *target, int64_t lun
 	struct daemon_volume *volume = daemon_volume_find(daemon, name);
 
 	if (!volume)
-		return err_set(info, -ENOENT, "there is no volume \"%s\"; 'lungate volume list' shows them",
-			       name);
+		return daemon_no_volume(daemon, name, info);
 	if (!volume->vol)
 		return err_set(info, volume->err, "volume \"%s\" is not online: %s", name, volume->why);
 	if (lun >= SCSI_LUNS_MAX)
@@ -354,7 +360,7 @@ daemon_target_map(struct daemon *daemon, const char *name, int64_t lun, const ch
 	int r;
 
 	if (!target)
-		return daemon_no_target(name, info);
+		return daemon_no_target(daemon, name, info);
 	if (lun < 0)
 		lun = free_lun(target);
 	r = check_map(daemon, target, lun, volume, info);
@@ -385,7 +391,7 @@ daemon_target_unmap(struct daemon *daemon, const char *name, unsigned lun, struc
 	int r;
 
 	if (!target)
-		return daemon_no_target(name, info);
+		return daemon_no_target(daemon, name, info);
 	for (size_t i = 0; i < target->nluns; i++)
 		found |= target->luns[i].lun == lun;
 	if (!found)

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "common/log.h"
+#include "common/nearest.h"
 #include "common/util.h"
 #include "gateway/admin.h"
 #include "gateway/daemon.h"
@@ -371,6 +372,31 @@ daemon_close_volumes(struct daemon *daemon)
 	(void)pthread_mutex_unlock(&daemon->lock);
 }
 
+int
+daemon_no_such(const char *what, const char *name, const char *const *names, size_t n, struct errinfo *info)
+{
+	const char *near = names ? nearest_word(name, names, n, sizeof(*names)) : NULL;
+
+	if (near)
+		return err_set(info, -ENOENT, "there is no %s \"%s\"; did you mean \"%s\"?", what, name,
+			       near);
+	return err_set(info, -ENOENT, "there is no %s \"%s\"; 'lungate %s list' shows them", what, name,
+		       what);
+}
+
+int
+daemon_no_volume(struct daemon *daemon, const char *name, struct errinfo *info)
+{
+	const char **names = calloc(daemon->nvolumes + 1, sizeof(*names));
+	int r;
+
+	for (size_t i = 0; names && i < daemon->nvolumes; i++)
+		names[i] = daemon->volumes[i]->conf.name;
+	r = daemon_no_such("volume", name, names, daemon->nvolumes, info);
+	free(names);
+	return r;
+}
+
 /* -- create
  * --------------------------------------------------------------------------------------------------- */
 
@@ -587,8 +613,7 @@ daemon_volume_delete(struct daemon *daemon, const char *name, bool keep_data, bo
 	int r;
 
 	if (!volume)
-		return err_set(info, -ENOENT, "there is no volume \"%s\"; 'lungate volume list' shows them",
-			       name);
+		return daemon_no_volume(daemon, name, info);
 	if (volume->importing)
 		return err_set(info, -EBUSY, "volume \"%s\" is being imported; Ctrl-C there ends that", name);
 	if (daemon_volume_mapped(daemon, name, &target, &lun))
@@ -665,8 +690,7 @@ daemon_volume_resize(struct daemon *daemon, const char *name, uint64_t size, boo
 	int r;
 
 	if (!volume)
-		return err_set(info, -ENOENT, "there is no volume \"%s\"; 'lungate volume list' shows them",
-			       name);
+		return daemon_no_volume(daemon, name, info);
 	if (!volume->vol)
 		return err_set(info, volume->err, "volume \"%s\" is not online: %s", name, volume->why);
 	if (!size || size % volume->vol->block_size)
@@ -683,6 +707,9 @@ daemon_volume_resize(struct daemon *daemon, const char *name, uint64_t size, boo
 	r = daemon_volume_call(&req);
 	if (r == -ENOTSUP)
 		return err_set(info, r, "this kind of volume (%s) cannot be resized", volume->vol->ops->kind);
+	if (r == -EINVAL || r == -EFBIG)
+		return err_set(info, r, "size: %s is more than this volume can have",
+			       size_format(size, is, sizeof(is)));
 	if (r)
 		return err_set(info, r, "volume \"%s\" was not resized: %s", name, err_text(r));
 	(void)pthread_mutex_lock(&daemon->lock);
@@ -690,7 +717,7 @@ daemon_volume_resize(struct daemon *daemon, const char *name, uint64_t size, boo
 	(void)pthread_mutex_unlock(&daemon->lock);
 	log_info("volume %s: resized from %llu to %llu bytes", name, (unsigned long long)old,
 		 (unsigned long long)size);
-	r = config_set_volume(daemon->config_path, name, "size", json_integer((json_int_t)size), info);
+	r = config_set_volume(daemon->config_path, name, "size", config_size_json(size), info);
 	if (r)
 		err_prefix(info, "volume \"%s\" has its new size, but ", name);
 	return r;

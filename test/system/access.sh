@@ -156,7 +156,7 @@ echo short >"$work/short.secret"
 chmod 600 "$work/short.secret"
 expect 5 ctl target account add "$iqn" alice --secret-file "$work/short.secret"
 says "12 bytes"
-expect 5 ctl target account add "$iqn" alice
+expect 2 ctl target account add "$iqn" alice
 expect 0 ctl target account add "$iqn" alice --secret-file "$work/alice.secret"
 expect 0 ctl target account add "$iqn" bob --secret-env LUNGATE_TEST_BOB
 says "environment LUNGATE_TEST_BOB"
