@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Where persistent reservations are kept.  A save replaces the whole file, so a
+ * Where persistent reservations are kept of volumes that cannot keep them themselves.  A save replaces the whole file, so a
  * crash leaves the old text or the new one.
  *
  * Threads: open and close while nothing runs; load, save and forget from any that may block.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Persistent reservations that survive power loss, one file a volume:
+ * Persistent reservations that survive power loss, of volumes that keep no attributes (raw, ram, null); one file a volume:
  *   STATE_DIR/reservations/<uuid>.json   (gateway/scsi/pr_save.c says what is in it)
  *
  * Threads: any that may block.

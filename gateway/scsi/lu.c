@@ -37,7 +37,7 @@ lu_new(struct volume *vol, const struct scsi_map_options *options, struct scsi_l
 
 	if (!lu)
 		return -ENOMEM;
-	rc = scsi_pr_load(vol->uuid, &lu->pr);
+	rc = scsi_pr_load(vol, &lu->pr);
 	if (rc < 0) {
 		free(lu);
 		return rc;

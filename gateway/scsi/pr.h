@@ -7,7 +7,7 @@
  * A change is made on a copy: copy, change, save where the copy or the original is to survive power loss, put
  * in place.  So a change whose save fails never was.
  *
- * Threads: the unit's home, but for scsi_pr_load (configuration) and the save itself (pool).
+ * Threads: the unit's home, but for scsi_pr_load (configuration).
  */
 #ifndef LUNGATE_GATEWAY_SCSI_PR_H
 #define LUNGATE_GATEWAY_SCSI_PR_H
@@ -112,11 +112,23 @@ int pr_id_get(const uint8_t *p, size_t n, struct pr_port *ret, bool *ret_has_isi
 char *pr_text(const struct pr_state *state, size_t *ret_len);
 /** LG_EDAMAGED: not what pr_text makes. */
 int pr_parse(const char *text, size_t len, struct pr_state *ret);
-/** What is kept for this unit; nothing kept is fine. */
-int scsi_pr_load(const uint8_t *uuid, struct scsi_pr *pr);
-bool scsi_pr_can_keep(void);
-/** Blocks. */
-int scsi_pr_keep(const uint8_t *uuid, const char *text, size_t len);
+/** What is kept for this unit; nothing kept is fine.  Blocks: not on a loop. */
+int scsi_pr_load(struct volume *vol, struct scsi_pr *pr);
+bool scsi_pr_can_keep(const struct volume *vol);
+
+/** A text on its way to where it is kept. */
+struct scsi_pr_saving {
+	struct volume *vol;
+	char *text; /* the caller's until done; NULL: what is kept goes */
+	size_t len;
+	int status; /* 0: durable */
+	void (*done)(struct scsi_pr_saving *saving);
+	/* private */
+	struct vol_req req;
+	struct loop_work work;
+};
+/** On the volume's loop; done runs there, maybe before this returns. */
+void scsi_pr_keep(struct scsi_pr_saving *saving);
 
 /* -- of a unit ----------------------------------------------------------- */
 

@@ -3,15 +3,17 @@
  * PERSISTENT RESERVE IN and OUT (SPC-4 6.15, 6.16).
  *
  * OUT:
- *   new      -> busy                      the change is made on a copy; it has to be kept: saving, on the
- * pool new      -> in place                  nothing to keep busy     -> in place                  saved busy
- * -> failed                    not saved: nothing has changed in place -> parked -> done            PREEMPT
- * AND ABORT: until the tasks that it aborted have ended While one is busy the others of the unit wait in the
- * task set (lu.c).
+ *   new -> busy          the change is made on a copy; it has to be kept: saving (pr_save.c)
+ *   new -> in place      nothing to keep
+ *   busy -> in place     saved
+ *   busy -> failed       not saved: nothing has changed
+ *   in place -> parked   PREEMPT AND ABORT: until the tasks that it aborted have ended
+ *
+ * While one is busy the others of the unit wait in the task set (lu.c).
  *
  * Invariant: lu->pr.busy exactly while a task is between new and in place or failed.
  *
- * Threads: the unit's home; save_run on the pool.
+ * Threads: the unit's home.
  *
  * Failure: without memory BUSY; a save that fails HARDWARE ERROR.
  */
@@ -48,11 +50,8 @@ enum { STATE_NEW, STATE_SAVED, STATE_ABORTED };
 /* Of a task, in task->priv. */
 struct pr_out {
 	struct pr_change change;
-	char *text;
-	size_t len;
-	int saved;
+	struct scsi_pr_saving saving;
 	struct scsi_task *task;
-	struct loop_work work;
 };
 
 /* -- nexuses and registrations ------------------------------------------- */
@@ -168,17 +167,9 @@ scsi_pr_recheck(struct scsi_lu *lu)
 /* -- saving -------------------------------------------------------------- */
 
 static void
-save_run(struct loop_work *work)
+save_done(struct scsi_pr_saving *saving)
 {
-	struct pr_out *out = container_of(work, struct pr_out, work);
-
-	out->saved = scsi_pr_keep(out->task->lu->vol->uuid, out->text, out->len);
-}
-
-static void
-save_done(struct loop_work *work)
-{
-	struct pr_out *out = container_of(work, struct pr_out, work);
+	struct pr_out *out = container_of(saving, struct pr_out, saving);
 
 	out->task->lu->pr.busy = false;
 	scsi_task_pump(out->task);
@@ -188,7 +179,7 @@ static void
 out_free(struct scsi_task *task, struct pr_out *out)
 {
 	pr_change_fini(&out->change);
-	free(out->text);
+	free(out->saving.text);
 	free(out);
 	task->priv = NULL;
 }
@@ -196,9 +187,10 @@ out_free(struct scsi_task *task, struct pr_out *out)
 static enum scsi_step
 keep(struct scsi_task *task, struct pr_out *out)
 {
+	out->saving = (struct scsi_pr_saving){.vol = task->lu->vol, .done = save_done};
 	if (out->change.next.aptpl) {
-		out->text = pr_text(&out->change.next, &out->len);
-		if (!out->text) {
+		out->saving.text = pr_text(&out->change.next, &out->saving.len);
+		if (!out->saving.text) {
 			out_free(task, out);
 			return task_fail(task, SE_BUSY);
 		}
@@ -206,9 +198,7 @@ keep(struct scsi_task *task, struct pr_out *out)
 	task->state = STATE_SAVED;
 	task->lu->pr.busy = true;
 	out->task = task;
-	out->work.run = save_run;
-	out->work.done = save_done;
-	loop_offload(task->lu->home, &out->work);
+	scsi_pr_keep(&out->saving); /* the task may be gone already */
 	return STEP_WAIT;
 }
 
@@ -282,7 +272,7 @@ do_register(struct scsi_task *task, struct pr_change *change, struct pr_port who
 	struct pr_reg *own = pr_find(&change->next, &who);
 	int rc;
 
-	if ((flags & FLAG_APTPL) && !scsi_pr_can_keep())
+	if ((flags & FLAG_APTPL) && !scsi_pr_can_keep(task->lu->vol))
 		return task_fail_param(task, AT_FLAGS);
 	if ((flags & FLAG_SPEC_I_PT) && (own || ignore || action_key == 0))
 		return task_fail_param(task, AT_FLAGS);
@@ -343,7 +333,7 @@ do_move(struct scsi_task *task, struct pr_change *change, const struct pr_port *
 	struct pr_reg *to;
 	int rc;
 
-	if ((list[MOVE_AT_FLAGS] & FLAG_APTPL) && !scsi_pr_can_keep())
+	if ((list[MOVE_AT_FLAGS] & FLAG_APTPL) && !scsi_pr_can_keep(task->lu->vol))
 		return task_fail_param(task, MOVE_AT_FLAGS);
 	if (state->holder != own || !state->type)
 		return task_fail(task, SE_CONFLICT);
@@ -467,7 +457,7 @@ spc_pr_out(struct scsi_task *task)
 		return begin_out(task);
 	if (task->state == STATE_ABORTED)
 		return STEP_GOOD;
-	if (out->saved < 0)
+	if (out->saving.status < 0)
 		step = task_fail(task, SE_INTERNAL_FAILURE);
 	else
 		step = put_in_place(task, &out->change);
@@ -531,7 +521,7 @@ put_full_status(const struct scsi_lu *lu, struct datain *in)
 static enum scsi_step
 put_capabilities(struct scsi_task *task)
 {
-	bool keeps = scsi_pr_can_keep();
+	bool keeps = scsi_pr_can_keep(task->lu->vol);
 	struct datain in;
 
 	datain_begin(task, &in);

@@ -214,15 +214,15 @@ int scsi_target_get_access(struct scsi_target *target, uint16_t tpgt, enum scsi_
 
 /* -- persistent reservations that survive power loss (APTPL) -- */
 
-/** Where they are kept, by the volume's uuid.  Both block. */
+/** Where those of volumes are kept that keep no attributes themselves, by the volume's uuid.  Both block. */
 struct scsi_pr_store {
 	/** What was saved last: malloc()ed, the caller's.  -ENOENT: nothing.  From scsi_target_map(). */
 	int (*load)(void *arg, const uint8_t uuid[UUID_LEN], char **ret, size_t *ret_len);
-	/** Durable when it returns 0.  text NULL: forget it.  On the pool. */
+	/** Durable when it returns 0.  text NULL: forget it.  On the pool, or from scsi_target_map(). */
 	int (*save)(void *arg, const uint8_t uuid[UUID_LEN], const char *text, size_t len);
 	void *arg;
 };
-/** Before the first mapping, copied; NULL: there is none, and initiators are told so. */
+/** Before the first mapping, copied; NULL: there is none, and initiators of such volumes are told so. */
 void scsi_set_pr_store(const struct scsi_pr_store *store);
 
 /* scsi_tmf_submit(), scsi_nexus_new() and scsi_nexus_free(): on a loop. */

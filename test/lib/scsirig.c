@@ -92,6 +92,32 @@ disk_map(struct disk *disk, struct vol_req *req)
 }
 
 static int
+disk_get_attribute(struct disk *disk, struct vol_req *req)
+{
+	if (!disk->attribute)
+		return 0;
+	req->value = malloc(disk->attribute_len);
+	assert(req->value);
+	memcpy(req->value, disk->attribute, disk->attribute_len);
+	req->value_len = disk->attribute_len;
+	return 0;
+}
+
+static int
+disk_put_attribute(struct disk *disk, const struct vol_req *req)
+{
+	free(disk->attribute);
+	disk->attribute = NULL;
+	disk->attribute_len = req->value_len;
+	if (req->value_len) {
+		disk->attribute = malloc(req->value_len);
+		assert(disk->attribute);
+		memcpy(disk->attribute, req->value, req->value_len);
+	}
+	return 0;
+}
+
+static int
 disk_execute(struct disk *disk, struct vol_req *req)
 {
 	switch (req->op) {
@@ -113,6 +139,10 @@ disk_execute(struct disk *disk, struct vol_req *req)
 		return disk_map(disk, req);
 	case VOL_FLUSH:
 		return 0;
+	case VOL_GET_ATTRIBUTE:
+		return disk_get_attribute(disk, req);
+	case VOL_PUT_ATTRIBUTE:
+		return disk_put_attribute(disk, req);
 	default:
 		return -ENOTSUP;
 	}
@@ -270,6 +300,7 @@ disk_free(struct disk *disk)
 	assert(disk->vol.refs == 0);
 	pthread_mutex_destroy(&disk->lock);
 	pthread_cond_destroy(&disk->cond);
+	free(disk->attribute);
 	free(disk->present);
 	free(disk->bytes);
 	free(disk);

@@ -25,6 +25,8 @@ struct disk {
 	_Atomic bool later; /* requests complete by a message */
 	_Atomic unsigned seen[VOL_OP_COUNT];
 	_Atomic unsigned fua[VOL_OP_COUNT];
+	char *attribute;               /* the only one; on the loop */
+	size_t attribute_len;
 	struct vol_req *queue; /* held */
 	pthread_mutex_t lock;
 	pthread_cond_t cond; /* held changed */

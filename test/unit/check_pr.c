@@ -531,27 +531,43 @@ START_TEST(resets_do_not_matter)
 }
 END_TEST
 
+static void
+map_again(void)
+{
+	ck_assert_int_eq(scsi_target_unmap(rig.target, 0), 0);
+	ck_assert_int_eq(scsi_target_map(rig.target, 0, &rig.disk->vol, NULL), 0);
+	rig_clear_attentions(&rig);
+}
+
+/* 0: in the store; 1: with the volume, which may answer at once or later */
+static unsigned
+saved(void)
+{
+	return rig.disk->vol.attributes ? rig.disk->seen[VOL_PUT_ATTRIBUTE] : saves;
+}
+
 START_TEST(kept_over_power_loss)
 {
 	uint64_t key;
 
+	rig.disk->vol.attributes = _i > 0;
+	rig.disk->later = _i > 1;
 	in(2);
 	ck_assert_uint_eq(get_be16(in_buf), 8);
 	ck_assert_uint_eq(in_buf[2], 0x1d);
 	ck_assert_uint_eq(in_buf[3], 0x90);
 	ck_assert_uint_eq(get_be16(in_buf + 4), 0xea01);
 	GOOD(out(1, REGISTER, 0, 0, KEY_B));
-	ck_assert_uint_eq(saves, 0);
+	ck_assert_uint_eq(saved(), 0);
 	GOOD(out_flags(0, REGISTER, 0, 0, KEY_A, 0x01));
-	ck_assert_uint_eq(saves, 1);
+	ck_assert_uint_eq(saved(), 1);
 	in(2);
 	ck_assert_uint_eq(in_buf[3], 0x91);
 	GOOD(out(0, RESERVE, PR_EA_RO, KEY_A, 0));
-	ck_assert_uint_eq(saves, 2);
+	ck_assert_uint_eq(saved(), 2);
+	ck_assert_uint_eq(saves, _i ? 0 : 2);
 	/* the unit goes and comes */
-	ck_assert_int_eq(scsi_target_unmap(rig.target, 0), 0);
-	ck_assert_int_eq(scsi_target_map(rig.target, 0, &rig.disk->vol, NULL), 0);
-	rig_clear_attentions(&rig);
+	map_again();
 	ck_assert_uint_eq(keys(), 2);
 	ck_assert_uint_eq(get_be32(in_buf), 0); /* PRGENERATION does not */
 	ck_assert_uint_eq(reserved_as(&key), PR_EA_RO);
@@ -559,11 +575,86 @@ START_TEST(kept_over_power_loss)
 	GOOD(run_on(1, CDB(0x28, [8] = 1), 0, 512));
 	GOOD(out(1, REGISTER_IGNORE, 0, 0, 0)); /* APTPL 0: forgotten from here on */
 	ck_assert_ptr_null(kept);
+	ck_assert_ptr_null(rig.disk->attribute);
 	CONFLICT(run_on(1, CDB(0x28, [8] = 1), 0, 512));
+	map_again();
+	ck_assert_uint_eq(keys(), 0);
+}
+END_TEST
+
+/* A volume that keeps attributes takes over what the store has, once. */
+START_TEST(moved_to_the_volume)
+{
+	uint64_t key;
+
+	GOOD(out(1, REGISTER, 0, 0, KEY_B));
+	GOOD(out_flags(0, REGISTER, 0, 0, KEY_A, 0x01));
+	GOOD(out(0, RESERVE, PR_EA, KEY_A, 0));
+	ck_assert_ptr_nonnull(kept);
+	rig.disk->vol.attributes = true;
+	map_again();
+	ck_assert_ptr_null(kept);
+	ck_assert_ptr_nonnull(rig.disk->attribute);
+	ck_assert_uint_eq(reserved_as(&key), PR_EA);
+	CONFLICT(run_on(1, CDB(0x28, [8] = 1), 0, 512));
+	map_again();
+	ck_assert_uint_eq(reserved_as(&key), PR_EA);
+	ck_assert_uint_eq(rig.disk->seen[VOL_PUT_ATTRIBUTE], 1);
+	/* something old turns up, damaged even: the volume's own counts */
+	GOOD(out(0, CLEAR, 0, KEY_A, 0));
+	GOOD(out_flags(0, REGISTER, 0, 0, KEY_A, 0x01));
+	kept = strdup("{");
+	map_again();
+	ck_assert_ptr_null(kept);
+	ck_assert_uint_eq(keys(), 1);
+	ck_assert_uint_eq(reserved_as(&key), 0);
+}
+END_TEST
+
+/* It does not come without what it had: neither when that is damaged nor when it cannot be moved. */
+START_TEST(not_moved)
+{
+	uint64_t key;
+
+	GOOD(out_flags(0, REGISTER, 0, 0, KEY_A, 0x01));
+	GOOD(out(0, RESERVE, PR_EA, KEY_A, 0));
+	rig.disk->vol.attributes = true;
+	rig.disk->fail_op = VOL_PUT_ATTRIBUTE;
+	rig.disk->fail = LG_EPOISONED;
 	ck_assert_int_eq(scsi_target_unmap(rig.target, 0), 0);
+	ck_assert_int_eq(scsi_target_map(rig.target, 0, &rig.disk->vol, NULL), LG_EPOISONED);
+	ck_assert_ptr_nonnull(kept);
+	rig.disk->fail_op = VOL_GET_ATTRIBUTE;
+	ck_assert_int_eq(scsi_target_map(rig.target, 0, &rig.disk->vol, NULL), LG_EPOISONED);
+	rig.disk->fail = 0;
+	char *good = kept;
+	kept = strdup("{");
+	ck_assert_int_eq(scsi_target_map(rig.target, 0, &rig.disk->vol, NULL), LG_EDAMAGED);
+	ck_assert_ptr_nonnull(kept);
+	ck_assert_ptr_null(rig.disk->attribute);
+	free(kept);
+	kept = good;
 	ck_assert_int_eq(scsi_target_map(rig.target, 0, &rig.disk->vol, NULL), 0);
 	rig_clear_attentions(&rig);
-	ck_assert_uint_eq(keys(), 0);
+	ck_assert_ptr_null(kept);
+	ck_assert_uint_eq(reserved_as(&key), PR_EA);
+}
+END_TEST
+
+/* Nobody keeps them for a volume that does not: initiators are told so.  One that does needs nobody. */
+START_TEST(without_a_store)
+{
+	scsi_set_pr_store(NULL);
+	map_again();
+	in(2);
+	ck_assert_uint_eq(in_buf[2], 0x1c);
+	ck_assert_int_eq(out_flags(0, REGISTER, 0, 0, KEY_A, 0x01), SCSI_CHECK_CONDITION);
+	rig.disk->vol.attributes = true;
+	in(2);
+	ck_assert_uint_eq(in_buf[2], 0x1d);
+	GOOD(out_flags(0, REGISTER, 0, 0, KEY_A, 0x01));
+	map_again();
+	ck_assert_uint_eq(keys(), 1);
 }
 END_TEST
 
@@ -571,13 +662,21 @@ START_TEST(failed_save_changes_nothing)
 {
 	uint64_t key;
 
+	rig.disk->vol.attributes = _i > 0;
+	rig.disk->later = _i > 1;
 	GOOD(out_flags(0, REGISTER, 0, 0, KEY_A, 0x01));
 	save_rc = -ENOSPC;
+	rig.disk->fail_op = VOL_PUT_ATTRIBUTE;
+	rig.disk->fail = -ENOSPC;
 	ck_assert_int_eq(out(0, RESERVE, PR_EA, KEY_A, 0), SCSI_CHECK_CONDITION);
 	ck_assert_uint_eq(cmd_sense(&cmd), 0x044400);
 	ck_assert_uint_eq(reserved_as(&key), 0);
 	GOOD(run_on(1, CDB(0x28, [8] = 1), 0, 512));
+	map_again();
+	ck_assert_uint_eq(keys(), 1);
+	ck_assert_uint_eq(reserved_as(&key), 0);
 	save_rc = 0;
+	rig.disk->fail = 0;
 	GOOD(out(0, RESERVE, PR_EA, KEY_A, 0));
 	CONFLICT(run_on(1, CDB(0x28, [8] = 1), 0, 512));
 }
@@ -606,6 +705,11 @@ START_TEST(damaged_text_is_refused)
 	ck_assert_int_eq(scsi_target_unmap(rig.target, 0), 0);
 	kept = strdup("{");
 	ck_assert_int_eq(scsi_target_map(rig.target, 0, &rig.disk->vol, NULL), LG_EDAMAGED);
+	/* the volume's own, too */
+	rig.disk->vol.attributes = true;
+	rig.disk->attribute = strdup("{");
+	rig.disk->attribute_len = 1;
+	ck_assert_int_eq(scsi_target_map(rig.target, 0, &rig.disk->vol, NULL), LG_EDAMAGED);
 }
 END_TEST
 
@@ -615,6 +719,8 @@ START_TEST(one_change_at_a_time)
 	static struct cmd cmds[16];
 	static uint8_t lists[16][24];
 
+	rig.disk->vol.attributes = _i > 0;
+	rig.disk->later = _i > 1;
 	GOOD(out_flags(0, REGISTER, 0, 0, KEY_A, 0x01));
 	for (unsigned i = 0; i < ARRAY_SIZE(cmds); i++) {
 		put_be64(lists[i] + 8, KEY_A + i);
@@ -632,7 +738,7 @@ START_TEST(one_change_at_a_time)
 	ck_assert_uint_eq(get_be32(in_buf), 1 + ARRAY_SIZE(cmds));
 	ck_assert_uint_eq(get_be64(in_buf + 8), KEY_A + 14);
 	ck_assert_uint_eq(get_be64(in_buf + 16), KEY_A + 15);
-	ck_assert_uint_eq(saves, 1 + ARRAY_SIZE(cmds));
+	ck_assert_uint_eq(saved(), 1 + ARRAY_SIZE(cmds));
 }
 END_TEST
 
@@ -656,10 +762,13 @@ main(void)
 	tcase_add_test(tcase, register_and_move);
 	tcase_add_test(tcase, beside_reserve6);
 	tcase_add_test(tcase, resets_do_not_matter);
-	tcase_add_test(tcase, kept_over_power_loss);
-	tcase_add_test(tcase, failed_save_changes_nothing);
+	tcase_add_loop_test(tcase, kept_over_power_loss, 0, 3);
+	tcase_add_test(tcase, moved_to_the_volume);
+	tcase_add_test(tcase, not_moved);
+	tcase_add_test(tcase, without_a_store);
+	tcase_add_loop_test(tcase, failed_save_changes_nothing, 0, 3);
 	tcase_add_test(tcase, damaged_text_is_refused);
-	tcase_add_test(tcase, one_change_at_a_time);
+	tcase_add_loop_test(tcase, one_change_at_a_time, 0, 3);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
