@@ -29,6 +29,9 @@ struct admin_call;
 
 enum daemon_phase { DAEMON_STARTING, DAEMON_RUNNING, DAEMON_STOPPING };
 
+/** Who alone may touch a volume that is not online. */
+enum daemon_hold { HOLD_NONE, HOLD_IMPORT, HOLD_OPENING, HOLD_DELETION };
+
 /** A volume of the configuration: online (vol set) or failed (err set, why says the rest). */
 struct daemon_volume {
 	struct config_volume conf;
@@ -36,7 +39,9 @@ struct daemon_volume {
 	struct loop *loop;
 	int err;
 	char why[1024];
-	bool importing;              /* its place is taken, and nobody touches it */
+	enum daemon_hold hold;       /* under change */
+	uint64_t retry_ns;           /* reopen.c's, under change: when to try again, and what was in vain */
+	unsigned retries;
 };
 
 struct daemon_target {
@@ -108,7 +113,9 @@ int daemon_volume_create(struct daemon *daemon, struct config_volume *conf, bool
 int daemon_volume_delete(struct daemon *daemon, const char *name, bool keep_data, bool delete_file,
 			 struct admin_call *call, struct errinfo *info);
 int daemon_volume_resize(struct daemon *daemon, const char *name, uint64_t size, bool shrink, struct errinfo *info);
-/** A place in the list for a volume that is being made, `importing` and not online; conf is taken. */
+/** At start, and again for one that failed: held by the caller then, and without `change`, for it may take long. */
+int daemon_volume_open(struct daemon *daemon, struct daemon_volume *volume);
+/** A place in the list for a volume that is being made, held for its import and not online; conf is taken. */
 int daemon_volume_reserve(struct daemon *daemon, struct config_volume *conf, struct daemon_volume **ret,
 			  struct errinfo *info);
 /** What it is to be made of.  A directory that is missing is an error. */
@@ -136,6 +143,8 @@ int daemon_target_delete(struct daemon *daemon, const char *name, bool force, st
 int daemon_target_map(struct daemon *daemon, const char *target, int64_t lun, const char *volume, bool removable,
 		      unsigned *ret_lun, struct errinfo *info);
 int daemon_target_unmap(struct daemon *daemon, const char *target, unsigned lun, struct errinfo *info);
+/** A volume came online: its LUNs appear in their targets, and initiators are told. */
+void daemon_targets_take(struct daemon *daemon, const struct daemon_volume *volume);
 /* -- portals.c: with `change` held, but for what says otherwise -- */
 int daemon_open_portals(struct daemon *daemon, struct errinfo *info);
 /** Takes change itself. */

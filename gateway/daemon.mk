@@ -35,14 +35,14 @@ libdaemon_a_SOURCES = \
 	gateway/notify.c gateway/notify.h \
 	gateway/paths.c gateway/paths.h \
 	gateway/portals.c \
-	gateway/reservations.c gateway/reservations.h \
+	gateway/reopen.h gateway/reservations.c gateway/reservations.h \
 	gateway/serve.c gateway/serve.h \
 	gateway/socket_path.c gateway/socket_path.h \
 	gateway/state.c gateway/state.h \
 	gateway/target_access.c \
 	gateway/targets.c \
 	gateway/textout.c gateway/textout.h \
-	gateway/volumes.c gateway/import.c \
+	gateway/volumes.c gateway/reopen.c gateway/import.c \
 	$(NULL)
 if ENABLE_FUSE
 MOUNT_LIBS = libmount.a $(FUSE_LIBS)

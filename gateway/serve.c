@@ -12,8 +12,10 @@
  *    7  iSCSI server, targets with their LUNs
  *    8  mount
  *    9  portals: the first initiator finds everything in place
- *   10  ready: line on stdout, --ready-fd, $NOTIFY_SOCKET
+ *   10  the thread that opens failed volumes again
+ *   11  ready: line on stdout, --ready-fd, $NOTIFY_SOCKET
  * Stop:
+ *   10  no volume is opened any more
  *    9  portals stop listening          4  control socket: running commands end, no new ones
  *    8  mount (nothing asks for sessions or volumes any more)
  *    7  sessions asked to log out, closed; targets    6  volumes flushed, committed and closed, several at
@@ -25,7 +27,6 @@
  *
  * Threads: main runs all steps; the signal thread only writes `stop` and an eventfd.
  */
-#include "gateway/reservations.h"
 #include "gateway/serve.h"
 
 #include <pthread.h>
@@ -47,11 +48,14 @@
 #include "gateway/daemon.h"
 #include "gateway/inspect.h"
 #include "gateway/notify.h"
+#include "gateway/reopen.h"
+#include "gateway/reservations.h"
 
 struct serve {
 	struct daemon daemon;
 	const struct serve_options *options;
 	struct admin *admin;
+	struct reopener reopener;
 	pthread_t signal_thread;
 	bool signals, pool;
 	int stop_fd;
@@ -83,6 +87,7 @@ reload(struct serve *serve)
 	struct config config;
 	int r = config_load(serve->daemon.config_path, &config, NULL, &info);
 
+	reopener_hurry(&serve->reopener);
 	stores_reload(); /* whatever is wrong with the file: who rotated keys must not wait for its repair */
 	log_write(LOG_LEVEL_INFO, "SIGHUP: the keys of object stores are read again before their next requests");
 	if (r) {
@@ -477,6 +482,14 @@ start_portals(struct serve *serve, struct errinfo *info)
 	return daemon_open_portals(&serve->daemon, info);
 }
 
+static int
+start_reopener(struct serve *serve, struct errinfo *info)
+{
+	int r = reopener_start(&serve->reopener);
+
+	return r ? err_set(info, r, "cannot start the threads: %s", err_text(r)) : 0;
+}
+
 static void
 stop_targets(struct serve *serve)
 {
@@ -527,7 +540,7 @@ static int
 start(struct serve *serve, struct errinfo *info)
 {
 	static int (*const steps[])(struct serve * serve, struct errinfo * info) = {
-		start_engine, start_volumes, start_targets, start_mount, start_portals,
+		start_engine, start_volumes, start_targets, start_mount, start_portals, start_reopener,
 	};
 	struct daemon *daemon = &serve->daemon;
 	int r;
@@ -558,6 +571,7 @@ stop(struct serve *serve)
 
 	atomic_store(&daemon->phase, DAEMON_STOPPING);
 	notify_manager("STOPPING=1");
+	reopener_fini(&serve->reopener);
 	daemon_close_portals(daemon);
 	daemon_doing(daemon, "waiting for commands of", "the control socket");
 	admin_close(serve->admin);
@@ -596,6 +610,7 @@ serve_run(const struct serve_options *options, struct errinfo *info)
 	daemon->naccept_loss = options->naccept_loss;
 	(void)pthread_mutex_init(&daemon->change, NULL);
 	(void)pthread_mutex_init(&daemon->lock, NULL);
+	reopener_init(&serve.reopener, daemon);
 	log_init();
 	serve.stop_fd = eventfd(0, EFD_CLOEXEC);
 	r = serve.stop_fd < 0 ? -errno : load_config(&serve, info);

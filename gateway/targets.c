@@ -382,6 +382,31 @@ daemon_target_map(struct daemon *daemon, const char *name, int64_t lun, const ch
 	return 0;
 }
 
+void
+daemon_targets_take(struct daemon *daemon, const struct daemon_volume *volume)
+{
+	struct errinfo info = {{0}};
+
+	for (size_t i = 0; i < daemon->ntargets; i++) {
+		struct daemon_target *target = daemon->targets[i];
+
+		for (size_t k = 0; k < target->nluns; k++) {
+			int r;
+
+			if (strcmp(target->luns[k].volume, volume->conf.name) != 0)
+				continue;
+			r = map_lun(target, &target->luns[k], volume->vol, &info);
+			if (!r)
+				log_info("target %s: LUN %u is there, for volume %s is online", target->name,
+					 (unsigned)target->luns[k].lun, volume->conf.name);
+			else if (r != -EEXIST) /* mapped by a command since it came online */
+				log_error("target %s: LUN %u: %s", target->name,
+					  (unsigned)target->luns[k].lun,
+					  info.text[0] ? info.text : err_text(r));
+		}
+	}
+}
+
 int
 daemon_target_unmap(struct daemon *daemon, const char *name, unsigned lun, struct errinfo *info)
 {

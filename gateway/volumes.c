@@ -2,7 +2,7 @@
 /*
  * The daemon's volumes: opening those of the configuration, creating, deleting and resizing while it runs.
  *
- * States of a volume: failed (err, why) or online (vol, in the registry).  What is
+ * States of a volume: failed (err, why; reopen.c tries again) or online (vol, in the registry).  What is
  * created is made in the store first and written into the configuration last; if that fails it is taken back.
  * What is deleted loses its data first and its place in the configuration last, so that a deletion which was
  * cut off can be repeated.
@@ -223,12 +223,13 @@ plain_words(const char *name, const char *text)
 	return words ? words + 2 : text;
 }
 
-static void
-open_one(struct daemon *daemon, struct daemon_volume *volume)
+/* What fails as it did before is not told again. */
+int
+daemon_volume_open(struct daemon *daemon, struct daemon_volume *volume)
 {
 	struct errinfo info = {{0}};
+	int before = volume->err, r;
 	char size[16];
-	int r;
 
 	daemon_doing(daemon, "opening volume", volume->conf.name);
 	r = make_identity(daemon, volume);
@@ -238,11 +239,13 @@ open_one(struct daemon *daemon, struct daemon_volume *volume)
 		r = open_volume(daemon, volume, &info);
 	if (r) {
 		volume_failed(daemon, volume, r, plain_words(volume->conf.name, info.text));
-		log_error("volume %s: %s", volume->conf.name, volume->why);
-		return;
+		log_write(r == before ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "volume %s: %s", volume->conf.name,
+			  volume->why);
+		return r;
 	}
 	log_info("volume %s: online, %s, %s", volume->conf.name,
 		 size_format(atomic_load(&volume->vol->size), size, sizeof(size)), volume->vol->store);
+	return 0;
 }
 
 struct openers {
@@ -258,7 +261,7 @@ opener_main(void *arg)
 	size_t i;
 
 	while ((i = atomic_fetch_add(&openers->next, 1)) < daemon->nvolumes && !atomic_load(&daemon->stop))
-		open_one(daemon, daemon->volumes[i]);
+		(void)daemon_volume_open(daemon, daemon->volumes[i]);
 	return NULL;
 }
 
@@ -537,7 +540,7 @@ daemon_volume_reserve(struct daemon *daemon, struct config_volume *conf, struct 
 	volume->conf = *conf;
 	memset(conf, 0, sizeof(*conf));
 	volume->loop = least_loaded(daemon);
-	volume->importing = true;
+	volume->hold = HOLD_IMPORT;
 	volume->err = -EBUSY;
 	(void)snprintf(volume->why, sizeof(volume->why), "it is being imported");
 	r = append_volume(daemon, volume);
@@ -564,12 +567,12 @@ daemon_volume_adopt(struct daemon *daemon, struct daemon_volume *volume, struct 
 
 	if (r)
 		return r;
-	volume->importing = false;
+	volume->hold = HOLD_NONE;
 	volume->conf.size = atomic_load(&volume->vol->size);
 	volume->conf.block_size = volume->vol->block_size;
 	r = config_add_volume(daemon->config_path, &volume->conf, info);
 	if (r && !close_volume(daemon, volume, CLOSE_TRIES))
-		volume->importing = true;
+		volume->hold = HOLD_IMPORT;
 	return r;
 }
 
@@ -614,8 +617,11 @@ daemon_volume_delete(struct daemon *daemon, const char *name, bool keep_data, bo
 
 	if (!volume)
 		return daemon_no_volume(daemon, name, info);
-	if (volume->importing)
+	if (volume->hold == HOLD_IMPORT)
 		return err_set(info, -EBUSY, "volume \"%s\" is being imported; Ctrl-C there ends that", name);
+	if (volume->hold == HOLD_OPENING)
+		return err_set(info, -EBUSY,
+			       "volume \"%s\" is being opened, which takes some seconds; try again then", name);
 	if (daemon_volume_mapped(daemon, name, &target, &lun))
 		return err_set(info, -EBUSY,
 			       "volume \"%s\" is LUN %u of %s; first: lungate target unmap %s %u", name, lun,
@@ -630,6 +636,7 @@ daemon_volume_delete(struct daemon *daemon, const char *name, bool keep_data, bo
 		if (r)
 			log_warn("volume %s: closing before its deletion: %s", name, err_text(r));
 	}
+	volume->hold = HOLD_DELETION;
 	volume_failed(daemon, volume, -ECANCELED, "it is being deleted");
 	r = keep_data ? 0 : delete_data(daemon, volume, delete_file, call, info);
 	if (!r)

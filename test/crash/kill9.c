@@ -338,21 +338,38 @@ login(bool must)
 	iscsi_set_header_digest(iscsi, ISCSI_HEADER_DIGEST_NONE);
 	iscsi_set_noautoreconnect(iscsi, 1);
 	iscsi_set_timeout(iscsi, 60);
-	if (iscsi_full_connect_sync(iscsi, portal, 0) < 0 && must)
+	if ((iscsi_connect_sync(iscsi, portal) < 0 || iscsi_login_sync(iscsi) < 0) && must)
 		finish(1, "login: %s", iscsi_get_error(iscsi));
 	return iscsi;
 }
 
-static void
-clear_attention(struct iscsi_context *iscsi)
+static bool
+lun_ready(struct iscsi_context *iscsi, int lun)
 {
-	for (int lun = 0; lun < LUNS; lun++)
-		for (int i = 0; i < 3; i++) {
-			struct scsi_task *task = iscsi_testunitready_sync(iscsi, lun);
+	struct scsi_task *task = iscsi_testunitready_sync(iscsi, lun);
+	bool ready = task && task->status == SCSI_STATUS_GOOD;
 
-			if (task)
-				scsi_free_scsi_task(task);
-		}
+	if (task)
+		scsi_free_scsi_task(task);
+	return ready;
+}
+
+/* A LUN whose store was away when the daemon started comes later, and the others tell of it. */
+static void
+wait_for_luns(struct iscsi_context *iscsi)
+{
+	unsigned ready = 0, asked = 0;
+
+	while (ready < LUNS) {
+		ready = 0;
+		for (int lun = 0; lun < LUNS; lun++)
+			ready += lun_ready(iscsi, lun);
+		if (ready < LUNS && asked++ == 1200)
+			finish(1, "%u LUNs were ready after 120 s: %s, see %s/daemon.log", ready,
+			       iscsi_get_error(iscsi), dir);
+		if (asked > 3) /* more than unit attentions */
+			usleep(100000);
+	}
 }
 
 static void
@@ -372,7 +389,7 @@ load_until_killed(uint64_t kill_at, int sig)
 	struct iscsi_context *iscsi = login(true);
 	bool killed = false;
 
-	clear_attention(iscsi);
+	wait_for_luns(iscsi);
 	connection_lost = false;
 	kill_at += clock_ns();
 	while (!connection_lost) {
@@ -411,7 +428,7 @@ verify(void)
 	struct iscsi_context *iscsi = login(true);
 	unsigned broken = 0;
 
-	clear_attention(iscsi);
+	wait_for_luns(iscsi);
 	for (unsigned lun = 0; lun < LUNS; lun++) {
 		for (uint32_t lba = 0; lba < BLOCKS; lba += 64) {
 			struct scsi_task *task =
