@@ -25,4 +25,6 @@ libgateway_a_SOURCES += \
 	gateway/scsi/task.c \
 	gateway/scsi/tmf.c \
 	gateway/scsi/xcopy.c \
+	gateway/scsi/xcopy.h \
+	gateway/scsi/xcopy_move.c \
 	$(NULL)

@@ -10,7 +10,7 @@
  *   tmf.c       task management
  *   alua.c      target port groups         pr*.c    persistent reservations
  *   sanitize.c  what goes on after its command
- *   spc.c inquiry.c mode.c log.c sbc.c sbc_more.c xcopy.c   the commands
+ *   spc.c inquiry.c mode.c log.c sbc.c sbc_more.c xcopy*.c   the commands
  *
  * A command is a step function: called with task->state 0 first, and again each
  * time the volume request that it asked for (STEP_IO) has ended.

@@ -4,59 +4,34 @@
  * units of the target that the command came to.
  *
  *   parse    the whole list is looked at before anything is copied
- *   checks   each unit says on its own home whether this nexus may read or write there
- *   copying  read a piece, write it, and so on, one segment after another
+ *   ask      each unit says on its own home whether this nexus may read or write there: all of them
+ *            before anything is copied, and the two of each later segment again, for a reservation may have
+ *            come meanwhile
+ *   move     one segment after another (xcopy_move.c), for a segment may read what an earlier one wrote
  *
  * Invariant: while the task has its struct xcopy, every unit in cscds[] is held by its slot.
  *
- * Threads: the home of the unit that received the command, but for check_there (the home of the unit it is
+ * Threads: the home of the unit that received the command, but for ask_there (the home of the unit it is
  * about).
  *
- * Failure: COPY ABORTED, with what was copied before left as it is; BUSY where the arena is short.
- * An aborted task gives back what it holds at its next step.
+ * Failure: COPY ABORTED, with what was copied before left as it is; BUSY where the arena stays short.
+ * An aborted task begins nothing more and ends when what it has in flight has ended.
  */
 #include <stdlib.h>
 
-#include "gateway/scsi/scsi_impl.h"
+#include "gateway/scsi/xcopy.h"
 
-#define CSCDS_MAX 8u
 #define CSCD_LEN 32u
 #define CSCD_IDENTIFICATION 0xe4
-#define SEGMENTS_MAX 64u
 #define SEGMENT_LEN 28u
 #define SEGMENT_BLOCK_TO_BLOCK 0x02
 #define LIST_MAX (CSCDS_MAX * CSCD_LEN + SEGMENTS_MAX * SEGMENT_LEN)
-#define SEGMENT_BYTES_MAX (256u << 20)
 #define HEADER_LID1 16u
 #define HEADER_LID4 48u
 
 enum { USAGE_HOLD = 0, USAGE_DISCARD = 2, USAGE_NO_ID = 3 };
 enum { COPY_RUNNING = 0, COPY_DONE = 1, COPY_FAILED = 2 };
-enum { STATE_NEW, STATE_CHECK, STATE_SEGMENT, STATE_READ, STATE_WRITTEN };
-
-struct cscd {
-	struct scsi_slot *slot;
-	struct scsi_lu *lu; /* NULL: not reachable */
-	bool reads, writes;
-	bool read_only; /* for this nexus */
-};
-
-struct xcopy {
-	struct scsi_task *task;
-	struct cscd cscds[CSCDS_MAX];
-	unsigned ncscds, nsegments, at_segment, at_check;
-	const uint8_t *segments; /* in the Data-Out */
-	enum scsi_error refused;
-	struct copy_record *record; /* NULL: nothing is kept */
-	bool discard;
-	/* the segment */
-	const struct cscd *from, *to;
-	uint64_t from_offset, to_offset, total, done, piece;
-	bool backwards;
-	struct page *in[SCSI_PIECE_PAGES], *out[SCSI_PIECE_PAGES];
-	unsigned nin, nout;
-	struct loop_msg msg;
-};
+enum { STATE_NEW, STATE_ASK, STATE_SEGMENT, STATE_MOVE };
 
 /* -- units --------------------------------------------------------------- */
 
@@ -104,22 +79,11 @@ find_unit(const struct scsi_task *task, const uint8_t *descriptor, struct cscd *
 	}
 }
 
-static void
-drop_pages(struct xcopy *copy)
-{
-	if (copy->nin)
-		pages_unref(copy->in, copy->nin);
-	if (copy->nout)
-		pages_unref(copy->out, copy->nout);
-	copy->nin = copy->nout = 0;
-}
-
 static enum scsi_step
 end_copy(struct scsi_task *task, enum scsi_step step)
 {
 	struct xcopy *copy = task->priv;
 
-	drop_pages(copy);
 	for (unsigned i = 0; i < copy->ncscds; i++)
 		if (copy->cscds[i].lu)
 			scsi_slot_release(copy->cscds[i].slot);
@@ -214,6 +178,7 @@ mark_units(struct scsi_task *task, struct xcopy *copy)
 			return task_fail(task, SE_COPY_UNREACHABLE);
 		copy->cscds[from].reads = true;
 		copy->cscds[to].writes = true;
+		copy->to_ask |= 1u << from | 1u << to;
 	}
 	return STEP_GOOD;
 }
@@ -272,24 +237,27 @@ parse(struct scsi_task *task)
 		find_unit(task, list.p + list.header + copy->ncscds * CSCD_LEN, &copy->cscds[copy->ncscds]);
 	if (mark_units(task, copy) != STEP_GOOD)
 		return end_copy(task, STEP_FAIL);
-	task->state = STATE_CHECK;
+	task->state = STATE_ASK;
 	return STEP_WAIT;
 }
 
-/* -- checks -------------------------------------------------------------- */
+/* -- asking -------------------------------------------------------------- */
 
 static void
 msg_back(struct loop_msg *msg)
 {
-	scsi_task_pump(container_of(msg, struct xcopy, msg)->task);
+	struct xcopy *copy = container_of(msg, struct xcopy, msg);
+
+	copy->to_ask &= ~(1u << copy->asked);
+	scsi_task_pump(copy->task);
 }
 
 /* On the home of the unit in question. */
 static void
-check_there(struct loop_msg *msg)
+ask_there(struct loop_msg *msg)
 {
 	struct xcopy *copy = container_of(msg, struct xcopy, msg);
-	const struct cscd *cscd = &copy->cscds[copy->at_check];
+	struct cscd *cscd = &copy->cscds[copy->asked];
 	struct scsi_nexus *nexus = copy->task->nexus;
 	struct scsi_itl *itl = &nexus->itls[cscd->slot - nexus->target->slots];
 	struct scsi_itl stranger = {.nexus = nexus};
@@ -305,32 +273,31 @@ check_there(struct loop_msg *msg)
 		copy->refused = scsi_lu_state(cscd->lu, as.flags);
 	if (!copy->refused && cscd->writes && cscd->read_only)
 		copy->refused = SE_WRITE_PROTECTED;
+	cscd->fua = !cscd->lu->wce;
 	copy->msg.fn = msg_back;
 	loop_post(copy->task->lu->home, &copy->msg);
 }
 
-/* The next unit that is used; STEP_GOOD when all said yes. */
+/* The next unit that is to be asked; STEP_GOOD when all said yes. */
 static enum scsi_step
-check_next(struct scsi_task *task, struct xcopy *copy)
+ask_next(struct scsi_task *task, struct xcopy *copy)
 {
 	if (copy->refused) {
-		if (copy->cscds[copy->at_check].lu == task->lu)
+		/* of its own unit the initiator hears what any command would, unless it is too late for that */
+		if (copy->cscds[copy->asked].lu == task->lu && copy->at_segment == 0)
 			return task_fail(task, copy->refused);
 		return task_fail(task, SE_COPY_UNREACHABLE);
 	}
-	for (; copy->at_check < copy->ncscds; copy->at_check++) {
-		struct cscd *cscd = &copy->cscds[copy->at_check];
-
-		if (!cscd->reads && !cscd->writes)
-			continue;
-		copy->msg.fn = check_there;
-		loop_post(cscd->lu->home, &copy->msg);
-		return STEP_WAIT;
-	}
-	return STEP_GOOD;
+	if (copy->to_ask == 0)
+		return STEP_GOOD;
+	for (copy->asked = 0; !(copy->to_ask & 1u << copy->asked); copy->asked++)
+		;
+	copy->msg.fn = ask_there;
+	loop_post(copy->cscds[copy->asked].lu->home, &copy->msg);
+	return STEP_WAIT;
 }
 
-/* -- copying ------------------------------------------------------------- */
+/* -- segments ------------------------------------------------------------ */
 
 static enum scsi_step
 open_segment(struct scsi_task *task, struct xcopy *copy)
@@ -351,134 +318,94 @@ open_segment(struct scsi_task *task, struct xcopy *copy)
 	copy->from_offset = from_lba * from_bs;
 	copy->to_offset = to_lba * to_bs;
 	copy->total = bytes;
-	copy->done = 0;
 	/* a range that overlaps a later one is copied from its end on */
 	copy->backwards = from->lu == to->lu && copy->to_offset > copy->from_offset &&
 			  copy->to_offset < copy->from_offset + bytes;
+	if (copy->record)
+		copy->record->segments = (uint16_t)copy->at_segment;
 	return STEP_GOOD;
 }
 
-static uint64_t
-piece_at(const struct xcopy *copy)
-{
-	return copy->backwards ? copy->total - copy->done - copy->piece : copy->done;
-}
-
+/* Onto itself nothing has to be copied; STEP_GOOD: this was the last one. */
 static enum scsi_step
-submit(struct scsi_task *task, const struct cscd *cscd, enum vol_op op, uint64_t offset, struct page **pages)
+next_segment(struct scsi_task *task, struct xcopy *copy)
 {
-	const struct xcopy *copy = task->priv;
-
-	task_io(task, op, offset, copy->piece, pages, volume_pages(offset, copy->piece));
-	task->req.vol = cscd->lu->vol;
-	task->req.origin = task->lu->home;
-	if (op == VOL_WRITE)
-		task->req.flags = cscd->lu->vol->write_cache ? 0 : VOL_FUA;
-	return STEP_IO;
-}
-
-static enum scsi_step
-read_piece(struct scsi_task *task, struct xcopy *copy)
-{
-	copy->piece = min_of(copy->total - copy->done, (uint64_t)SCSI_PIECE);
-	task->state = STATE_READ;
-	return submit(task, copy->from, VOL_READ, copy->from_offset + piece_at(copy), copy->in);
-}
-
-/* Laid out anew, in pages of the arena of the volume that takes them. */
-static enum scsi_step
-write_piece(struct scsi_task *task, struct xcopy *copy)
-{
-	uint64_t to = copy->to_offset + piece_at(copy), src = task->req.offset % PAGE_SIZE_BYTES;
-	uint64_t dst = to % PAGE_SIZE_BYTES;
-	unsigned n = volume_pages(to, copy->piece);
-
-	copy->nin = task->req.npages;
-	if (arena_alloc(copy->to->lu->vol->arena, copy->out, n) < 0)
-		return task_fail(task, SE_BUSY);
-	copy->nout = n;
-	for (uint64_t left = copy->piece, len; left; left -= len) {
-		uint64_t src_in = src % PAGE_SIZE_BYTES, dst_in = dst % PAGE_SIZE_BYTES;
-
-		len = min_of(left, PAGE_SIZE_BYTES - max_of(src_in, dst_in));
-		memcpy(copy->out[dst >> PAGE_SHIFT]->data + dst_in,
-		       copy->in[src >> PAGE_SHIFT]->data + src_in, len);
-		src += len;
-		dst += len;
-	}
-	pages_unref(copy->in, copy->nin);
-	copy->nin = 0;
-	task->state = STATE_WRITTEN;
-	return submit(task, copy->to, VOL_WRITE, to, copy->out);
-}
-
-static enum scsi_step
-fail_io(struct scsi_task *task)
-{
-	enum scsi_error error = scsi_error_of(task->req.status, task->req.op);
-
-	return task_fail(task, error == SE_BUSY || error == SE_SPACE_FAILED ? error : SE_COPY_ABORTED);
-}
-
-/* STEP_GOOD: all is copied. */
-static enum scsi_step
-copy_on(struct scsi_task *task, struct xcopy *copy)
-{
-	if ((task->state == STATE_READ || task->state == STATE_WRITTEN) && task->req.status < 0)
-		return fail_io(task);
-	if (task->state == STATE_READ)
-		return write_piece(task, copy);
-	if (task->state == STATE_WRITTEN) {
-		drop_pages(copy);
-		copy->done += copy->piece;
-		if (copy->record)
-			copy->record->bytes += copy->piece;
-		if (copy->done < copy->total)
-			return read_piece(task, copy);
-		copy->at_segment++;
-		task->state = STATE_SEGMENT;
-	}
 	for (; copy->at_segment < copy->nsegments; copy->at_segment++) {
-		if (copy->record)
-			copy->record->segments = (uint16_t)copy->at_segment;
 		if (open_segment(task, copy) != STEP_GOOD)
 			return STEP_FAIL;
-		if (copy->total)
-			return read_piece(task, copy);
+		if (copy->total == 0)
+			continue;
+		if (copy->from->lu != copy->to->lu || copy->from_offset != copy->to_offset) {
+			xcopy_move_begin(copy);
+			task->state = STATE_MOVE;
+			return STEP_WAIT;
+		}
+		if (copy->record)
+			copy->record->bytes += copy->total;
 	}
 	if (copy->record)
 		copy->record->segments = (uint16_t)copy->nsegments;
 	return STEP_GOOD;
 }
 
+/* The units of the segment that comes: they were asked before the first one. */
+static void
+ask_again(struct xcopy *copy)
+{
+	const uint8_t *p = copy->segments + ++copy->at_segment * SEGMENT_LEN;
+
+	if (copy->at_segment < copy->nsegments)
+		copy->to_ask = 1u << get_be16(p + 4) | 1u << get_be16(p + 6);
+}
+
+/* As far as it goes. */
+static enum scsi_step
+go_on(struct scsi_task *task, struct xcopy *copy)
+{
+	enum scsi_step step;
+
+	for (;;) {
+		switch (task->state) {
+		case STATE_ASK:
+			step = task->aborted ? STEP_FAIL : ask_next(task, copy);
+			if (step != STEP_GOOD)
+				return step;
+			task->state = STATE_SEGMENT;
+			break;
+		case STATE_SEGMENT:
+			step = next_segment(task, copy);
+			if (step != STEP_WAIT)
+				return step;
+			break;
+		default:
+			step = xcopy_move(copy);
+			if (step == STEP_FAIL && copy->failed)
+				return task_fail(task, copy->failed);
+			if (step != STEP_GOOD)
+				return step;
+			ask_again(copy);
+			task->state = STATE_ASK;
+			break;
+		}
+	}
+}
+
 enum scsi_step
 spc_extended_copy(struct scsi_task *task)
 {
-	struct xcopy *copy;
 	enum scsi_step step = STEP_GOOD;
 
 	if (task->state == STATE_NEW) {
 		step = parse(task);
 		if (step != STEP_WAIT)
 			return step;
-		step = STEP_GOOD;
 	}
-	copy = task->priv;
-	if (task->aborted) {
-		if (task->state == STATE_READ && task->req.status == 0)
-			copy->nin = task->req.npages;
-		return end_copy(task, task_fail(task, SE_COMMAND_ABORTED));
-	}
-	if (task->state == STATE_CHECK) {
-		if (copy->msg.fn && !copy->refused) /* an answer */
-			copy->at_check++;
-		step = check_next(task, copy);
-		if (step == STEP_GOOD)
-			task->state = STATE_SEGMENT;
-	}
-	if (step == STEP_GOOD)
-		step = copy_on(task, copy);
-	return step == STEP_GOOD || step == STEP_FAIL ? end_copy(task, step) : step;
+	step = go_on(task, task->priv);
+	if (step == STEP_WAIT)
+		return step;
+	if (task->aborted)
+		step = task_fail(task, SE_COMMAND_ABORTED);
+	return end_copy(task, step);
 }
 
 /* -- RECEIVE COPY RESULTS ------------------------------------------------ */

@@ -321,6 +321,18 @@ nexus_new(void *arg)
 	return rc;
 }
 
+static void
+target_init(struct rig *rig, struct volume *vol)
+{
+	int rc = scsi_target_new("iqn.2026-01.test:target", &rig->target);
+
+	if (!rc && vol)
+		rc = scsi_target_map(rig->target, 0, vol, NULL);
+	if (!rc)
+		rc = loop_call(rig->front, nexus_new, rig);
+	assert(!rc);
+}
+
 void
 rig_init(struct rig *rig, const struct rig_options *options)
 {
@@ -337,12 +349,16 @@ rig_init(struct rig *rig, const struct rig_options *options)
 	}
 	rc |= arena_new(options->arena ? options->arena : 64u << 20, &rig->arena);
 	assert(!rc);
-	rig->disk = disk_new("disk", options, rig->home, rig->arena);
-	rc = scsi_target_new("iqn.2026-01.test:target", &rig->target);
-	if (!options->no_lun)
-		rc |= scsi_target_map(rig->target, 0, &rig->disk->vol, NULL);
-	rc |= loop_call(rig->front, nexus_new, rig);
 	assert(!rc);
+	rig->disk = disk_new("disk", options, rig->home, rig->arena);
+	target_init(rig, options->no_lun ? NULL : &rig->disk->vol);
+}
+
+void
+rig_init_around(struct rig *rig, struct volume *vol)
+{
+	*rig = (struct rig){.home = vol->loop, .front = vol->loop, .arena = vol->arena};
+	target_init(rig, vol);
 }
 
 struct freeing {
@@ -389,12 +405,18 @@ rig_nexus_free(struct rig *rig, unsigned nexus)
 }
 
 void
-rig_fini(struct rig *rig)
+rig_fini_around(struct rig *rig)
 {
 	for (unsigned i = 0; i < 2; i++)
 		if (rig->nexus[i])
 			rig_nexus_free(rig, i);
 	scsi_target_free(rig->target);
+}
+
+void
+rig_fini(struct rig *rig)
+{
+	rig_fini_around(rig);
 	if (rig->front != rig->home)
 		loop_free(rig->front);
 	loop_free(rig->home);

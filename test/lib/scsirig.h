@@ -49,6 +49,9 @@ struct rig_options {
 
 void rig_init(struct rig *rig, const struct rig_options *options);
 void rig_fini(struct rig *rig);
+/** The same around a volume of somebody else's, on its loop; rig->disk is NULL. */
+void rig_init_around(struct rig *rig, struct volume *vol);
+void rig_fini_around(struct rig *rig);
 /** LUN 0 of both nexuses without unit attention. */
 void rig_clear_attentions(struct rig *rig);
 

@@ -59,6 +59,7 @@ check_copy(const struct volume *to, uint8_t *to_bytes, uint16_t blocks, uint64_t
 	uint8_t n = put_copy(&rig.disk->vol, to, blocks, from_lba, to_lba);
 
 	fill(rig.disk->bytes, 4 << 20, blocks);
+	memset(rig.disk->present, true, 4);
 	memcpy(want, rig.disk->bytes + from_lba * 512, blocks * 512u);
 	expect_good(CDB(0x83, [13] = n), n, 0);
 	ck_assert_mem_eq(to_bytes + to_lba * 512, want, blocks * 512u);
@@ -118,6 +119,7 @@ START_TEST(copies_that_fail)
 {
 	uint8_t n = put_copy(&rig.disk->vol, &rig.disk->vol, 2, 0, BLOCKS - 1);
 
+	rig.disk->present[0] = true;
 	expect_sense(CDB(0x83, [13] = n), n, S_ABORTED_COPY);
 	expect_good(CDB(0x84, 0, 9, [13] = 12), 0, 12);
 	ck_assert_uint_eq(in_buf[4], 2);

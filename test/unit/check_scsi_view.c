@@ -228,6 +228,7 @@ START_TEST(copies_reach_what_one_sees)
 	uint8_t n = put_copy(&rig.disk->vol, &other->vol);
 
 	memset(rig.disk->bytes, 0x5a, 512);
+	rig.disk->present[0] = true;
 	ck_assert_uint_eq(sense_at(0, 0, CDB(0x83, [13] = n), n), 0);
 	ck_assert_uint_eq(other->bytes[511], 0x5a);
 	view.lun[0] = 0;

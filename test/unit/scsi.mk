@@ -39,3 +39,14 @@ TESTS += test/unit/check_scsi_view
 test_unit_check_scsi_view_SOURCES = test/unit/check_scsi_view.c test/unit/scsi_run.h test/lib/scsirig.c test/lib/scsirig.h
 test_unit_check_scsi_view_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_scsi_view_LDADD = $(SCSI_TEST_LIBS)
+check_PROGRAMS += test/unit/check_xcopy
+TESTS += test/unit/check_xcopy
+test_unit_check_xcopy_SOURCES = test/unit/check_xcopy.c test/unit/copy_list.h test/unit/scsi_run.h test/lib/scsirig.c test/lib/scsirig.h
+test_unit_check_xcopy_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_xcopy_LDADD = $(SCSI_TEST_LIBS)
+check_PROGRAMS += test/unit/check_xcopy_engine
+TESTS += test/unit/check_xcopy_engine
+test_unit_check_xcopy_engine_SOURCES = test/unit/check_xcopy_engine.c test/unit/copy_list.h test/lib/scsirig.c test/lib/scsirig.h \
+	$(ENGINE_RIG)
+test_unit_check_xcopy_engine_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_xcopy_engine_LDADD = libtestsim.a libgateway.a $(STORES_LIBS) $(CHECK_LIBS)
