@@ -94,7 +94,7 @@ finish(int code, const char *fmt, ...)
 
 /* -- the daemon --------------------------------------------------------------- */
 
-static void
+static void __attribute__((format(printf, 2, 3)))
 write_file(const char *name, const char *fmt, ...)
 {
 	char path[256], text[4096];
