@@ -73,7 +73,8 @@ command_clear(struct command *cmd)
 	cmd->immediate = cmd->hashed = cmd->windowed = cmd->held = cmd->delivered = cmd->skip =
 		cmd->last_login = false;
 	cmd->itt = cmd->ttt = ISCSI_TAG_NONE;
-	cmd->cmdsn = 0;
+	cmd->cmdsn = cmd->fence_serial = 0;
+	cmd->fenced = false;
 	cmd->awaits = NULL;
 	memset(cmd->lun, 0, sizeof(cmd->lun));
 	cmd->blob = NULL;
@@ -148,6 +149,8 @@ command_free(struct command *cmd)
 
 	assert(cmd->state != COMMAND_FREE && cmd->state != COMMAND_RUN && !cmd->held);
 	command_dequeue(cmd);
+	if (cmd->fenced)
+		fence_forget(cmd);
 	command_unhash(cmd);
 	command_leave_window(cmd);
 	command_drop_blob(cmd);

@@ -69,6 +69,8 @@ struct command {
 	bool held;      /* in session->held */
 	bool delivered; /* its turn by CmdSN has come */
 	bool skip;      /* aborted before it came: nothing to do when its turn comes */
+	bool fenced;    /* its response is one that others wait for (fence.c) */
+	uint32_t fence_serial; /* a ping of fence.c's, or 0 */
 	uint32_t itt, cmdsn, ttt;
 	struct conn *awaits; /* a logout: the other connection whose end it waits for */
 	uint8_t lun[8];

@@ -496,7 +496,7 @@ static bool
 may_lose(enum close_reason reason)
 {
 	return reason == CLOSE_PEER || reason == CLOSE_SOCKET || reason == CLOSE_NOP_TIMEOUT ||
-	       reason == CLOSE_STALLED || reason == CLOSE_HEADER_DIGEST;
+	       reason == CLOSE_STALLED || reason == CLOSE_UNACKNOWLEDGED || reason == CLOSE_HEADER_DIGEST;
 }
 
 void
@@ -515,6 +515,7 @@ conn_close(struct conn *conn, enum close_reason reason)
 	conn_shut(conn, reason);
 	/* a callback of what follows must not be the last one */
 	conn_pin(conn);
+	fence_leave(conn, false);
 	if (waiting)
 		session_cancel_wait(conn);
 	end_commands(conn);
@@ -546,6 +547,7 @@ conn_drain(struct conn *conn, enum close_reason reason)
 		return;
 	conn->reason = reason;
 	conn->state = CONN_DRAIN;
+	fence_leave(conn, true);
 	loop_timer_start(&conn->timer, DRAIN_MS);
 	conn_queue_turn(conn);
 }

@@ -37,6 +37,14 @@ enum conn_state {
 	CONN_CLOSING, /* the socket is closed; what runs is awaited */
 };
 
+/* Has it acknowledged what was given before the fenced response? */
+enum conn_fence {
+	FENCE_PASSED,
+	FENCE_TO_ASK, /* a ping is to be queued */
+	FENCE_ASKED,
+	FENCE_MARKED, /* fence_statsn is what it has to reach */
+};
+
 enum rx_step { RX_HEAD, RX_BEGIN, RX_PAYLOAD, RX_TAIL };
 enum rx_go { RX_GO, RX_PAUSE };
 enum rx_sink { SINK_DISCARD, SINK_TASK, SINK_TEXT };
@@ -136,6 +144,9 @@ struct conn {
 	bool header_digest, data_digest;
 	uint8_t recovery; /* ErrorRecoveryLevel */
 	uint32_t statsn;
+	uint32_t acked; /* the ExpStatSN of the initiator */
+	enum conn_fence fence;
+	uint32_t fence_statsn;
 
 	struct rx rx;
 	struct tx tx;
@@ -332,6 +343,22 @@ void recover_take_out(struct command *cmd);
 /** The connection closes: its commands are about to be freed in any order. */
 void recover_end(struct conn *conn);
 
+/* -- fence.c: responses that order others -- */
+/** Queue the answer to a SCSI command, or that of task management, when its turn among all of the session has come. */
+void fence_queue(struct command *cmd, command_fill_fn *fill);
+/** A fenced response has got its StatSN. */
+void fence_sent(struct conn *conn, struct command *cmd, uint32_t statsn);
+/** A ping with this number gets its place in the ring. */
+void fence_mark(struct conn *conn, uint32_t serial);
+/** A connection has acknowledged something: go on, if that was it. */
+void fence_check(struct session *session);
+/** A fenced response will not be given. */
+void fence_forget(struct command *cmd);
+/** conn is not in FULL any more: send what waits for others, or leave it unqueued. */
+void fence_leave(struct conn *conn, bool send);
+/** May close conn. */
+void fence_tick(struct conn *conn, uint64_t now);
+
 /* -- tx.c -- */
 void tx_queue(struct conn *conn, struct command *cmd, command_fill_fn *fill);
 /** NULL when all slots are taken. */
@@ -366,6 +393,8 @@ void nop_out(struct conn *conn, struct command *cmd);
 void nop_answered(struct conn *conn, uint32_t ttt);
 /** Ask for a sign of life. */
 void nop_ping(struct conn *conn);
+/** Ask for an acknowledgement, with the number of a fence or 0; false when there was no command for it. */
+bool nop_ask(struct conn *conn, uint32_t fence_serial);
 void tmf_request(struct conn *conn, struct command *cmd);
 void logout_request(struct conn *conn, struct command *cmd);
 /** Tasks may have ended: answer. */

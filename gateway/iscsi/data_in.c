@@ -148,7 +148,7 @@ data_in_restart(struct conn *conn, struct command *cmd)
 	data_in_rewind(conn, cmd, cmd->data_acked);
 	cmd->keep = false;
 	cmd->state = COMMAND_SEND;
-	tx_queue(conn, cmd, data_in_fill);
+	fence_queue(cmd, data_in_fill);
 }
 
 static bool

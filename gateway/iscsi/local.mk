@@ -9,6 +9,7 @@ libgateway_a_SOURCES += \
 	gateway/iscsi/crowd.c \
 	gateway/iscsi/data_in.c \
 	gateway/iscsi/data_out.c \
+	gateway/iscsi/fence.c \
 	gateway/iscsi/info.c \
 	gateway/iscsi/iscsi.h \
 	gateway/iscsi/iscsi_fmt.h \

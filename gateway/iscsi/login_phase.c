@@ -67,6 +67,8 @@ login_fill(struct conn *conn, struct command *cmd)
 	slot->last = true;
 	tx_commit(conn, slot);
 	if (cmd->last_login) {
+		/* no answer was given before it */
+		conn->acked = conn->statsn;
 		/* 13.1: digests from the first PDU of the full feature phase on */
 		conn->header_digest = conn->params.active[PARAM_HEADER_DIGEST];
 		conn->data_digest = conn->params.active[PARAM_DATA_DIGEST];

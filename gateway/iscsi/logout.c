@@ -158,6 +158,7 @@ logout_request(struct conn *conn, struct command *cmd)
 		return;
 	}
 	conn->state = CONN_LOGOUT;
+	fence_leave(conn, true);
 	conn->logout_cmd = cmd;
 	drop_waiting(conn, cmd);
 	if (reason == ISCSI_LOGOUT_SESSION)

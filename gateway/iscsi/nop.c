@@ -8,6 +8,7 @@
  *   data that was asked for, or answers that are not read, make no progress for both together   closed
  *   no command for idle_timeout (when there is one)     closed, with an asynchronous message before
  *   asked to log out, and the grace is over             dropped
+ *   others wait for its acknowledgement for nop_timeout closed (fence.c)
  *
  * While it is we who do not read (memory is short) the initiator's time does not run.
  */
@@ -32,6 +33,8 @@ nop_fill(struct conn *conn, struct command *cmd)
 	slot->linear = cmd->blob;
 	slot->data_len = len;
 	pdu_nop_in(slot->head, &n, cmd->lun, cmd->itt, answer ? ISCSI_TAG_NONE : cmd->ttt, len);
+	if (cmd->fence_serial)
+		fence_mark(conn, cmd->fence_serial);
 	slot->cmd = cmd;
 	slot->last = true;
 	tx_commit(conn, slot);
@@ -52,20 +55,27 @@ nop_answered(struct conn *conn, uint32_t ttt)
 		conn->nop_sent_ms = 0;
 }
 
-void
-nop_ping(struct conn *conn)
+bool
+nop_ask(struct conn *conn, uint32_t fence_serial)
 {
 	struct command *cmd = command_new(conn);
 
-	/* with all commands in use there is traffic enough */
 	if (!cmd)
-		return;
+		return false;
+	cmd->fence_serial = fence_serial;
 	cmd->state = COMMAND_SEND;
 	conn->nop_ttt = (conn->nop_ttt + 1) & 0x7fffffff;
 	conn->nop_sent_ms = max_of((uint64_t)1, loop_now_ms(conn->loop));
 	cmd->ttt = conn->nop_ttt;
 	counter_add(&conn->shard->stats.nop_ins_sent, 1);
 	tx_queue(conn, cmd, nop_fill);
+	return true;
+}
+
+void
+nop_ping(struct conn *conn)
+{
+	(void)nop_ask(conn, 0); /* with all commands in use there is traffic enough */
 }
 
 static void
@@ -105,6 +115,11 @@ tick_full(struct conn *conn, uint64_t now)
 		async_send(conn, ISCSI_ASYNC_DROP_CONNECTION, conn->cid, 0, 0);
 		conn_drain(conn, CLOSE_IDLE);
 		return;
+	}
+	if (conn->session->fence.state) {
+		fence_tick(conn, now);
+		if (conn->state != CONN_FULL)
+			return;
 	}
 	if (conn->recovery) {
 		data_out_tick(conn, now);

@@ -42,6 +42,7 @@ conn_lose(struct conn *conn, enum close_reason reason)
 	conn->lost_until_ms = loop_now_ms(conn->loop) +
 			      1000u * (uint64_t)(v[PARAM_DEFAULT_TIME2WAIT] + v[PARAM_DEFAULT_TIME2RETAIN]);
 	conn_shut(conn, reason);
+	fence_leave(conn, false);
 	session_unhold(conn);
 	conn->start_blocked = false;
 	conn->rx.cmd = NULL;

@@ -116,8 +116,6 @@ recover_ack(struct conn *conn, uint32_t expstatsn)
 {
 	struct command *cmd;
 
-	if (serial_cmp(expstatsn, conn->statsn) > 0)
-		return;
 	while ((cmd = conn->keptq.head) && serial_cmp(cmd->statsn, expstatsn) < 0)
 		let_go(cmd);
 }

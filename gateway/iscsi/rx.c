@@ -74,6 +74,20 @@ rx_resume(struct conn *conn)
 
 /* -- parsing ------------------------------------------------------------- */
 
+static void
+acknowledge(struct conn *conn, uint32_t expstatsn)
+{
+	/* 4.2.2.2: what was not given cannot be acknowledged, and nothing is taken back */
+	if (serial_cmp(expstatsn, conn->statsn) > 0)
+		return;
+	if (serial_cmp(expstatsn, conn->acked) > 0)
+		conn->acked = expstatsn;
+	if (conn->recovery)
+		recover_ack(conn, expstatsn);
+	if (conn->session->fence.state)
+		fence_check(conn->session);
+}
+
 static bool
 parse_head(struct conn *conn)
 {
@@ -101,8 +115,8 @@ parse_head(struct conn *conn)
 		conn_close(conn, CLOSE_HEADER_DIGEST);
 		return false;
 	}
-	if (conn->recovery && conn->state == CONN_FULL)
-		recover_ack(conn, rx->pdu.expstatsn);
+	if (conn->state == CONN_FULL)
+		acknowledge(conn, rx->pdu.expstatsn);
 	memcpy(rx->head, head, ISCSI_BHS_LEN);
 	if (rx->pdu.ahs_len)
 		memcpy(rx->ahs_bytes, head + ISCSI_BHS_LEN, rx->pdu.ahs_len);

@@ -44,7 +44,7 @@ task_done(struct scsi_task *task)
 		conn->answer_bytes += cmd->answer_bytes;
 		/* otherwise it waits to be taken over */
 		if (conn->state != CONN_LOST)
-			tx_queue(conn, cmd, data_in_fill);
+			fence_queue(cmd, data_in_fill);
 	}
 	if (conn->state == CONN_LOGOUT)
 		logout_progress(conn);
@@ -133,7 +133,7 @@ fail(struct command *cmd)
 		cmd->task.sense_len = ISCSI_CONDITION_SENSE_LEN;
 	}
 	cmd->state = COMMAND_SEND;
-	tx_queue(cmd->conn, cmd, data_in_fill);
+	fence_queue(cmd, data_in_fill);
 }
 
 void

@@ -47,6 +47,7 @@ struct session;
 	STAT(task_management)                                                                                \
 	STAT(nop_ins_sent)                                                                                   \
 	STAT(ignored_pdus)     /* outside of the command window, or for a task that is gone */               \
+	STAT(fences)           /* responses that all others of their session had to wait for */              \
 	STAT(snacks)                                                                                         \
 	STAT(reassigned)       /* tasks that another connection took over */                                 \
 	STAT(sent_again)       /* what SNACKs asked for, and R2Ts for data that was lost */           \

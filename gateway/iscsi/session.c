@@ -239,7 +239,7 @@ session_leave(struct conn *conn)
 		pthread_mutex_unlock(&server->lock);
 		return;
 	}
-	assert(!session->nexus && !session->held);
+	assert(!session->nexus && !session->held && !session->fence.held.head);
 	*session->prev = session->next;
 	if (session->next)
 		session->next->prev = session->prev;

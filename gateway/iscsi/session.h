@@ -8,9 +8,21 @@
 #ifndef LUNGATE_GATEWAY_ISCSI_SESSION_H
 #define LUNGATE_GATEWAY_ISCSI_SESSION_H
 
+#include "gateway/iscsi/command.h"
 #include "gateway/iscsi/server.h"
 
-struct command;
+enum fence_state { FENCE_NONE, FENCE_BEFORE, FENCE_QUEUED, FENCE_AFTER };
+
+/* fence.c */
+struct fence {
+	enum fence_state state;
+	struct command *cmd; /* BEFORE, QUEUED: the fenced response */
+	struct conn *conn;   /* AFTER: where it went, with this StatSN */
+	uint32_t statsn;
+	uint32_t serial;
+	uint64_t since_ms;
+	struct command_queue held; /* responses that wait, in their order */
+};
 
 struct session {
 	struct iscsi_server *server;
@@ -32,6 +44,7 @@ struct session {
 	uint32_t last_ttt;
 	unsigned outstanding; /* non-immediate commands without an answer */
 	struct command *held; /* came before their turn, by CmdSN */
+	struct fence fence;
 
 	/* under server->lock */
 	struct session *next, **prev;

@@ -50,6 +50,7 @@ void iscsi_condition_sense(enum iscsi_condition condition, uint8_t sense[ISCSI_C
 	CLOSE(LOGIN_FAILED, "login_failed", true, "the login was refused")                                   \
 	CLOSE(LOGIN_TIMEOUT, "login_timeout", true, "no login in time")                                      \
 	CLOSE(NOP_TIMEOUT, "nop_timeout", true, "no answer to a NOP-In")                                     \
+	CLOSE(UNACKNOWLEDGED, "unacknowledged", true, "responses that others wait for were not acknowledged") \
 	CLOSE(STALLED, "stalled", true, "data that was asked for did not come, or answers were not read")    \
 	CLOSE(NOT_ISCSI, "not_iscsi", true, "the first bytes are no iSCSI login")                            \
 	CLOSE(OVERSIZE, "oversize", true, "a PDU is longer than was agreed")                                 \

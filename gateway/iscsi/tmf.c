@@ -5,7 +5,7 @@
  * Tasks of the session's connections that are not with scsi yet are ended here: they hold
  * nothing but pages, and Data-Out that still comes for them is let go, so nothing is waited for (an
  * initiator with FastAbort sends none).  The others are scsi's; its done runs when the last
- * affected task has ended, and only then the response is queued, behind every response given before.
+ * affected task has ended, and only then the response is queued, behind every response given before (fence.c).
  */
 #include <assert.h>
 #include <string.h>
@@ -28,6 +28,9 @@ tmf_fill(struct conn *conn, struct command *cmd)
 	slot->cmd = cmd;
 	slot->last = true;
 	tx_commit(conn, slot);
+	/* 11.5.1: a cold reset ends all connections of the target, by a message that is behind this flush */
+	if ((cmd->flags & 0x7f) == ISCSI_TMF_TARGET_COLD_RESET && cmd->response == ISCSI_TMF_COMPLETE)
+		session_end_all(conn->server, conn->target, CLOSE_TARGET_RESET);
 	return true;
 }
 
@@ -36,7 +39,7 @@ tmf_respond(struct command *cmd, enum iscsi_tmf_response response)
 {
 	cmd->state = COMMAND_SEND;
 	cmd->response = (uint16_t)response;
-	tx_queue(cmd->conn, cmd, tmf_fill);
+	fence_queue(cmd, tmf_fill);
 }
 
 static enum iscsi_tmf_response
@@ -66,16 +69,10 @@ tmf_done(struct scsi_tmf_req *req)
 	assert(cmd->state == COMMAND_RUN);
 	conn->nrunning--;
 	cmd->state = COMMAND_SEND;
-	if (conn->fd < 0) {
+	if (conn->fd < 0)
 		command_free(cmd);
-	} else {
+	else
 		tmf_respond(cmd, response_of(req->result));
-		/* 11.5.1: a cold reset ends all connections of the target */
-		if (req->function == SCSI_TMF_TARGET_COLD_RESET && req->result == SCSI_TMF_COMPLETE) {
-			tx_flush(conn);
-			session_end_all(conn->server, conn->target, CLOSE_TARGET_RESET);
-		}
-	}
 	if (conn->state == CONN_LOGOUT)
 		logout_progress(conn);
 	conn_unpin(conn);

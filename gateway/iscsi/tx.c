@@ -127,6 +127,8 @@ tx_commit(struct conn *conn, struct tx_slot *slot)
 	}
 	if (conn->recovery && slot->last)
 		recover_remember(slot);
+	if (slot->last && slot->cmd->fenced)
+		fence_sent(conn, slot->cmd, get_be32(slot->head + 24));
 	conn->tx.n++;
 	counter_add(&conn->pdus_out, 1);
 	counter_add(&conn->shard->stats.pdus_out, 1);

@@ -257,6 +257,18 @@ raw_request(struct raw *raw, uint8_t bhs[RAW_BHS], uint8_t opcode, uint8_t flags
 }
 
 int
+raw_ack(struct raw *raw)
+{
+	uint8_t bhs[RAW_BHS] = {0x40 | NOP_OUT, 0x80};
+
+	put_be32(bhs + 16, UINT32_MAX);
+	put_be32(bhs + 20, UINT32_MAX);
+	put_be32(bhs + 24, raw->cmdsn);
+	put_be32(bhs + 28, raw->expstatsn);
+	return raw_send(raw, bhs, NULL, 0);
+}
+
+int
 raw_login_step(struct raw *raw, uint8_t flags, const char *text, size_t len)
 {
 	uint8_t bhs[RAW_BHS] = {0x40 | LOGIN_REQUEST, flags};

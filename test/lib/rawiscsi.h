@@ -55,6 +55,9 @@ int raw_wait_closed(struct raw *raw);
 /** Fill in a request: tags and numbers; non-immediate ones use up a CmdSN.  Returns its ITT. */
 uint32_t raw_request(struct raw *raw, uint8_t bhs[RAW_BHS], uint8_t opcode, uint8_t flags, bool immediate);
 
+/** Say what has come, as a NOP-Out that wants no answer. */
+int raw_ack(struct raw *raw);
+
 /** One Login Request and its answer: the status, or negative. */
 int raw_login_step(struct raw *raw, uint8_t flags, const char *text, size_t len);
 /** A whole login in one step.  target NULL = discovery; keys: more pairs, each with its NUL. */

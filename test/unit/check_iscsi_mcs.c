@@ -397,6 +397,8 @@ START_TEST(task_management_reaches_other_connections)
 	ck_assert_int_eq(raw_recv(&b), 0);
 	turn(&a, &b);
 	ck_assert_int_eq(raw_tmf(&a, ISCSI_TMF_LU_RESET, 0, 0, 0), ISCSI_TMF_COMPLETE);
+	/* others wait for that (check_iscsi_fence) */
+	ck_assert_int_eq(raw_ack(&a), 0);
 	ck_assert_int_eq(raw_data_out(&b, waiting, get_be32(b.bhs + 20), 0, 0, true, out, 4096), 0);
 	ck_assert_int_eq(ready(&b, &a), 0);
 	ck_assert_int_eq(raw_read(&b, 0, 0, 8, 512, in), 0);
