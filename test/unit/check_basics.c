@@ -159,14 +159,16 @@ START_TEST(crc32c_rfc_vectors)
 	}
 	for (unsigned i = 0; i < 4; i++) {
 		ck_assert_uint_eq(crc32c(0, v[i], 32), vectors[i].crc);
-		ck_assert_uint_eq(crc32c_portable(0, v[i], 32), vectors[i].crc);
+		for (unsigned k = 0; k < crc32c_variants(); k++)
+			ck_assert_uint_eq(crc32c_by(k, 0, v[i], 32), vectors[i].crc);
 	}
 	ck_assert_uint_eq(crc32c(0, "123456789", 9), 0xe3069283);
-	ck_assert_str_ne(crc32c_implementation(), "");
+	ck_assert_str_eq(crc32c_variant_name(0), "portable");
+	ck_assert_str_eq(crc32c_implementation(), crc32c_variant_name(crc32c_variants() - 1));
 }
 END_TEST
 
-START_TEST(crc32c_hardware_equals_portable)
+START_TEST(crc32c_variants_agree)
 {
 	static uint8_t data[20000];
 	static const uint8_t page[4096];
@@ -176,14 +178,21 @@ START_TEST(crc32c_hardware_equals_portable)
 		seed = seed * 1103515245 + 12345;
 		data[i] = (uint8_t)(seed >> 16);
 	}
-	for (size_t off = 0; off < 9; off++)
-		for (size_t n = 0; n + off <= sizeof(data); n += 1 + n / 7)
-			ck_assert_uint_eq(crc32c(0x1234, data + off, n),
-					  crc32c_portable(0x1234, data + off, n));
-	for (size_t cut = 0; cut <= 5000; cut += 37)
-		ck_assert_uint_eq(crc32c(crc32c(0, data, cut), data + cut, 5000 - cut),
-				  crc32c(0, data, 5000));
-	ck_assert_uint_eq(crc32c(0, page, sizeof(page)), CRC32C_ZERO_PAGE);
+	for (unsigned k = 0; k < crc32c_variants(); k++) {
+		for (size_t off = 0; off < 67; off += off < 9 ? 1 : 29)
+			for (size_t n = 0; n + off <= sizeof(data); n += 1 + n / 7)
+				ck_assert_msg(crc32c_by(k, 0x1234, data + off, n) ==
+						      crc32c_by(0, 0x1234, data + off, n),
+					      "%s: %zu bytes at %zu", crc32c_variant_name(k), n, off);
+		for (size_t n = 0; n <= 1100; n++) /* every length near where the ways part */
+			ck_assert_msg(crc32c_by(k, ~0u, data, n) == crc32c_by(0, ~0u, data, n),
+				      "%s: %zu bytes", crc32c_variant_name(k), n);
+		for (size_t cut = 0; cut <= 5000; cut += 37)
+			ck_assert_uint_eq(crc32c_by(k, crc32c_by(k, 0, data, cut), data + cut, 5000 - cut),
+					  crc32c_by(0, 0, data, 5000));
+		ck_assert_uint_eq(crc32c_by(k, 0, page, sizeof(page)), CRC32C_ZERO_PAGE);
+	}
+	ck_assert_uint_eq(crc32c(0x1234, data, sizeof(data)), crc32c_by(0, 0x1234, data, sizeof(data)));
 }
 END_TEST
 
@@ -249,7 +258,7 @@ main(void)
 	tcase_add_test(tc, uuid_round_trip);
 	tcase_add_test(tc, bytes_orders);
 	tcase_add_test(tc, crc32c_rfc_vectors);
-	tcase_add_test(tc, crc32c_hardware_equals_portable);
+	tcase_add_test(tc, crc32c_variants_agree);
 	tcase_add_test(tc, histogram_quantiles_bound_the_truth);
 	tcase_add_test(tc, log_is_one_escaped_line);
 	suite_add_tcase(suite, tc);
