@@ -21,6 +21,7 @@
 #define RX_BULK_TAIL 1024u
 #define TX_SLOTS 128u /* a power of two */
 #define TX_IOVS 256u
+#define TX_DIGEST_BYTES (256u << 10)
 #define BLOB_BUDGET (64u << 10) /* of answers in memory: over it nothing is read */
 #define ITT_BUCKETS 256u
 #define COMMANDS_SPARE 48u /* beside the window: immediate ones, answers on their way out */
@@ -90,7 +91,8 @@ struct tx_slot {
 struct tx {
 	struct tx_slot slot[TX_SLOTS];
 	unsigned first, n;
-	uint32_t sent; /* bytes of the first slot that are gone */
+	uint32_t sent;  /* bytes of the first slot that are gone */
+	uint32_t bytes; /* of all slots, those among them */
 	bool blocked;  /* the socket takes nothing now */
 	uint64_t progress_ms;
 };

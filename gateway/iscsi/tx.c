@@ -10,7 +10,8 @@
  *
  * Bounds: the ring has TX_SLOTS slots; the queue has no more than the pool's
  * commands.  When the peer does not read, commands stay there, the pool runs
- * empty, and rx pauses.
+ * empty, and rx pauses.  With data digests no PDU is added to TX_DIGEST_BYTES or more: what was summed is then still
+ * in the processor's cache when sendmsg copies it.
  *
  * Invariant: the command of a slot lives until the slot is sent.
  *
@@ -61,7 +62,7 @@ tx_slot(struct conn *conn)
 	struct tx *tx = &conn->tx;
 	struct tx_slot *slot;
 
-	if (tx->n == TX_SLOTS)
+	if (tx->n == TX_SLOTS || (conn->data_digest && tx->bytes >= TX_DIGEST_BYTES))
 		return NULL;
 	slot = &tx->slot[(tx->first + tx->n) % TX_SLOTS];
 	slot->last = slot->again = false;
@@ -109,6 +110,12 @@ data_digest(const struct tx_slot *slot, const uint8_t *pad, unsigned pad_len)
 	return crc32c(crc, pad, pad_len);
 }
 
+static uint32_t
+slot_bytes(const struct tx_slot *slot)
+{
+	return slot->head_len + slot->data_len + slot->tail_len;
+}
+
 void
 tx_commit(struct conn *conn, struct tx_slot *slot)
 {
@@ -130,6 +137,7 @@ tx_commit(struct conn *conn, struct tx_slot *slot)
 	if (slot->last && slot->cmd->fenced)
 		fence_sent(conn, slot->cmd, get_be32(slot->head + 24));
 	conn->tx.n++;
+	conn->tx.bytes += slot_bytes(slot);
 	counter_add(&conn->pdus_out, 1);
 	counter_add(&conn->shard->stats.pdus_out, 1);
 }
@@ -147,12 +155,6 @@ fill_slots(struct conn *conn)
 		if (cmd == conn->sendq.head)
 			command_dequeue(cmd);
 	}
-}
-
-static uint32_t
-slot_bytes(const struct tx_slot *slot)
-{
-	return slot->head_len + slot->data_len + slot->tail_len;
 }
 
 /* Append the part of a slot behind its first `skip` bytes; false when the vector is full. */
@@ -200,6 +202,7 @@ consume(struct conn *conn, size_t n)
 		/* a whole PDU: who takes a byte now and then is as bad as who takes none */
 		tx->progress_ms = loop_now_ms(conn->loop);
 		n -= slot_bytes(slot);
+		tx->bytes -= slot_bytes(slot);
 		tx->first = (tx->first + 1) % TX_SLOTS;
 		tx->n--;
 		if (slot->again)
@@ -267,6 +270,6 @@ tx_drop(struct conn *conn)
 
 	/* the commands are ended by who drops */
 	tx->n = 0;
-	tx->sent = 0;
+	tx->sent = tx->bytes = 0;
 	tx->blocked = false;
 }
