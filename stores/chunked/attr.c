@@ -382,8 +382,15 @@ attr_put_submit(struct vol_req *req)
 	/* offset and length mean nothing here */
 	req->offset = req->length = 0;
 	wop->put = put_new(wop);
-	if (!wop->put)
+	if (!wop->put) {
 		wop_fail(wop, -ENOMEM);
-	else
-		wop_gate(wop, (uint64_t)(wop->put->npages + 1) * PAGE_SIZE_BYTES, put_gated);
+		return;
+	}
+	uint64_t bytes = (uint64_t)(wop->put->npages + 1) * PAGE_SIZE_BYTES;
+	if (gate_pass(wop->eng, bytes)) {
+		wop->reserved = bytes;
+		put_gated(wop);
+	} else {
+		wop_gate(wop, bytes, put_gated);
+	}
 }

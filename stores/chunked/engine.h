@@ -348,6 +348,8 @@ void gate_init(struct engine *eng);
 /** fn runs once it passed and the bytes are reserved, or with an error (nothing is reserved then); maybe before
  *  this returns. */
 void gate_enter(struct engine *eng, struct gate_wait *wait, uint64_t bytes);
+/** The same for what does not wait behind others: true, with the bytes reserved, or false: gate_enter(). */
+bool gate_pass(struct engine *eng, uint64_t bytes);
 void gate_leave(struct engine *eng, uint64_t bytes);
 /** Something changed: room, health. */
 void gate_pump(struct engine *eng);

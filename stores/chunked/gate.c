@@ -14,6 +14,9 @@
  * until it is appended (gate_leave()).  The gate comes before page locks and before memory for merging, so
  * whoever waits here holds nothing that a commit or another change could need.
  *
+ * Attributes do not wait behind writers: they are small, and a host must be able to fence another while the store
+ * is away.  Room in the journal is all that they need (gate_pass()).
+ *
  * Where nothing is dirty and nothing reserved, a change that fits at all passes: a commit could make no more
  * room.
  *
@@ -190,6 +193,17 @@ gate_enter(struct engine *eng, struct gate_wait *wait, uint64_t bytes)
 	gate->tail = &wait->next;
 	gate->waiting++;
 	gate_pump(eng);
+}
+
+bool
+gate_pass(struct engine *eng, uint64_t bytes)
+{
+	if (engine_health(eng) < 0 || eng->phase != ENGINE_RUNNING)
+		return false;
+	if (eng->journal && journal_room(eng->journal) < eng->gate.reserved + bytes)
+		return false;
+	eng->gate.reserved += bytes;
+	return true;
 }
 
 void

@@ -342,6 +342,68 @@ START_TEST(test_fenced)
 }
 END_TEST
 
+struct flood {
+	struct vol_req req;
+	struct page *pages[64];
+	_Atomic unsigned *done;
+};
+
+static void
+flood_done(struct vol_req *req)
+{
+	struct flood *f = container_of(req, struct flood, req);
+
+	ck_assert_int_eq(req->status, 0);
+	atomic_fetch_add(f->done, 1);
+}
+
+/* The store takes nothing and the journal is as full as writers may make it: they wait, an attribute does not. */
+START_TEST(test_writers_held)
+{
+	enum { N = 80 };
+	struct flood *floods = calloc(N, sizeof(*floods));
+	_Atomic unsigned done = 0;
+	char text[16];
+
+	rig.params.journal_bytes = 16 * MIB;
+	create_and_open();
+	faultstore_set(
+		rig.store,
+		&(struct fault){.kind = FAULT_ERROR, .op = OBJECT_PUT, .match = "v/c/", .err = -ENOSPC});
+	for (unsigned i = 0; i < N; i++) {
+		struct flood *f = &floods[i];
+
+		ck_assert_int_eq(arena_alloc(rig.arena, f->pages, 64), 0);
+		f->done = &done;
+		f->req = (struct vol_req){.vol = rig.vol,
+					  .op = VOL_WRITE,
+					  .offset = i * (MIB / 4),
+					  .length = MIB / 4,
+					  .pages = f->pages,
+					  .npages = 64,
+					  .done = flood_done};
+		for (unsigned p = 0; p < 64; p++)
+			memset(f->pages[p]->data, (int)i, PAGE_SIZE_BYTES);
+		volume_submit(&f->req);
+	}
+	ck_assert(enginerig_wait(&rig, "writers_held", 1));
+	for (unsigned i = 0; i < 10; i++) {
+		(void)snprintf(text, sizeof(text), "fenced %u", i);
+		ck_ok(put_text("key", text));
+	}
+	ck_assert_int_gt(enginerig_stat(&rig, "writers_waiting"), 0);
+	has_text("key", text);
+	faultstore_set(rig.store, &(struct fault){.kind = FAULT_NONE});
+	while (atomic_load(&done) < N)
+		ck_ok(call(VOL_FLUSH, 0, 0));
+	for (unsigned i = 0; i < N; i++)
+		pages_unref(floods[i].pages, 64);
+	free(floods);
+	crash();
+	has_text("key", text);
+}
+END_TEST
+
 /* The arena is all in use: it waits, as writes do. */
 START_TEST(test_small_arena)
 {
@@ -378,6 +440,7 @@ main(void)
 		{"durability store", test_store, 1, false},
 		{"poisoned", test_poisoned, 1, false},
 		{"fenced", test_fenced, 1, false},
+		{"writers held", test_writers_held, 1, false},
 		{"small arena", test_small_arena, 1, false},
 	};
 
