@@ -183,6 +183,59 @@ START_TEST(test_during_a_commit)
 }
 END_TEST
 
+struct both {
+	struct vol_req req;
+	_Atomic bool put, committed;
+};
+
+static void
+both_put(struct vol_req *req)
+{
+	ck_assert_int_eq(req->status, 0);
+	atomic_store(&container_of(req, struct both, req)->put, true);
+}
+
+static void
+both_committed(void *arg, int status)
+{
+	ck_assert_int_eq(status, 0);
+	atomic_store(&((struct both *)arg)->committed, true);
+}
+
+static int
+both_begin(void *arg)
+{
+	struct both *both = arg;
+
+	volume_submit(&both->req);
+	chunked_commit(rig.vol, both_committed, both);
+	return 0;
+}
+
+/* Accepted but not durable when the commit is frozen: it is in the root, which waits for the journal. */
+START_TEST(test_accepted_and_frozen)
+{
+	struct both both = {.put = false};
+
+	create_and_open();
+	ck_ok(put_text("key", "old"));
+	both.req = (struct vol_req){.vol = rig.vol,
+				    .op = VOL_PUT_ATTRIBUTE,
+				    .key = "key",
+				    .value = (char[]){'n', 'e', 'w'},
+				    .value_len = 3,
+				    .done = both_put};
+	(void)loop_call(rig.loop, both_begin, &both);
+	while (!atomic_load(&both.put) || !atomic_load(&both.committed))
+		ck_ok(call(VOL_FLUSH, 0, 0));
+	enginerig_abandon(&rig);
+	ck_assert_int_eq(journal_delete(rig.params.vfs, "/journal/v"), 0);
+	rig.spec.accept_loss = true;
+	ck_ok(enginerig_open(&rig));
+	has_text("key", "new");
+}
+END_TEST
+
 /* The root is refused for a while, the answer of a swap is lost: it is in the root all the same. */
 START_TEST(test_swap_fails)
 {
@@ -433,6 +486,7 @@ main(void)
 		{"lengths", test_lengths, 1, false},
 		{"bounds", test_bounds, 1, false},
 		{"during a commit", test_during_a_commit, 1, false},
+		{"accepted and frozen", test_accepted_and_frozen, 1, false},
 		{"swap fails", test_swap_fails, 1, false},
 		{"moves", test_moves, 1, false},
 		{"power", test_power, 1, true},
