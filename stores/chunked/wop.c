@@ -440,9 +440,9 @@ append_done(struct journal_append *append)
 		page_unref(entry->data);
 	}
 	unsigned n = append->n;
-	wappend_drop(wop, wa);
 	if (wop->put && append->status == 0)
 		attr_put_durable(eng, wop->put);
+	wappend_drop(wop, wa);
 	if (--wop->appends == 0 && !wop->accepting) {
 		reply(wop, wop->status);
 		wop_free(wop);
