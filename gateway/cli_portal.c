@@ -123,6 +123,9 @@ run_remove(struct cli *cli)
 		printf("portal %s: closed; %lld %s ended\n",
 		       json_string_value(json_object_get(result, "bound")), n,
 		       n == 1 ? "connection" : "connections");
+		if (!json_is_true(json_object_get(result, "in_file")))
+			printf("the configuration file did not name it; what stands in its \"listen\" and "
+			       "\"portal_groups\" is opened at the next start\n");
 	}
 	json_decref(result);
 	return code;

@@ -112,18 +112,21 @@ portal_run_remove(struct admin_call *call)
 	struct daemon *daemon = call->context;
 	struct iscsi_who who = {0};
 	char bound[64];
+	bool in_file;
 	size_t n = 0;
 	int r = command_begin_change(call);
 
 	if (r)
 		return r;
-	r = command_end_change(call, daemon_portal_remove(daemon, args->address, bound, &call->info));
+	r = command_end_change(call,
+			       daemon_portal_remove(daemon, args->address, bound, &in_file, &call->info));
 	if (r)
 		return r;
 	who.portal = bound;
 	if (!args->keep_sessions)
 		n = iscsi_sessions_end(daemon->iscsi, &who, grace_ms(call, args->grace));
-	call->result = json_pack("{s:s, s:I}", "bound", bound, "ended", (json_int_t)n);
+	call->result =
+		json_pack("{s:s, s:I, s:b}", "bound", bound, "ended", (json_int_t)n, "in_file", (int)in_file);
 	return 0;
 }
 

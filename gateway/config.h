@@ -208,8 +208,10 @@ int config_remove_lun(const char *path, const char *target, unsigned lun, struct
 /* -- the same for portals and the ways to targets, config_edit_portal.c; targets as they are written -- */
 
 int config_add_portal(const char *path, const char *address, uint16_t group, struct errinfo *info);
-/** Its group goes with its last portal where no target names it. */
-int config_remove_portal(const char *path, const char *address, uint16_t group, struct errinfo *info);
+/** As it was written, or as it is bound: edits by hand may have given it its port, or another group.  Its group goes with its last
+ *  portal where no target names it.  *ret_found: it was there. */
+int config_remove_portal(const char *path, const char *address, const char *bound, uint16_t group, bool *ret_found,
+			 struct errinfo *info);
 /** redirect NULL: none. */
 int config_set_portal_redirect(const char *path, const char *address, uint16_t group,
 			       const struct iscsi_redirect *redirect, struct errinfo *info);

@@ -10,8 +10,9 @@
 #include "gateway/config.h"
 
 struct edit {
-	const char *address, *target;
+	const char *address, *bound, *target;
 	uint16_t group;
+	bool found;
 	int state;
 	const uint16_t *tags;
 	size_t ntags;
@@ -71,27 +72,6 @@ find_group(json_t *root, uint16_t tag, size_t *ret_idx)
 		}
 	}
 	return NULL;
-}
-
-static int
-do_add_portal(void *arg, json_t *root, struct errinfo *info)
-{
-	const struct edit *edit = arg;
-	json_t *group, *array;
-	size_t i;
-
-	(void)info;
-	if (edit->group == ISCSI_PORTAL_GROUP_DEFAULT) {
-		array = get_array(root, "listen");
-	} else {
-		group = find_group(root, edit->group, &i);
-		if (!group) {
-			group = json_pack("{s:i, s:[]}", "tag", (int)edit->group, "portals");
-			json_array_append_new(get_array(root, "portal_groups"), group);
-		}
-		array = get_array(group, "portals");
-	}
-	return json_array_append_new(array, json_string(edit->address)) ? -ENOMEM : 0;
 }
 
 static bool
@@ -184,27 +164,91 @@ remove_redirect(json_t *root, const char *address, uint16_t group)
 	drop_empty(root, "redirects");
 }
 
-/* Gone from the file already is as good as removed. */
-static int
-do_remove_portal(void *arg, json_t *root, struct errinfo *info)
+static bool
+any_port(const char *address)
 {
-	const struct edit *edit = arg;
-	json_t *group = NULL;
+	return !strcmp(strrchr(address, ':'), ":0");
+}
+
+/* Where it stands in the file, 0 = nowhere: there are 16 bits of groups. */
+static uint16_t
+group_of(json_t *root, const char *address)
+{
+	const json_t *object;
 	size_t i;
 
-	(void)info;
-	if (edit->group == ISCSI_PORTAL_GROUP_DEFAULT)
-		(void)remove_text(json_object_get(root, "listen"), edit->address);
-	else
+	if (has_text(json_object_get(root, "listen"), address))
+		return ISCSI_PORTAL_GROUP_DEFAULT;
+	json_array_foreach(json_object_get(root, "portal_groups"), i, object)
+	{
+		if (has_text(json_object_get(object, "portals"), address))
+			return (uint16_t)json_integer_value(json_object_get(object, "tag"));
+	}
+	return 0;
+}
+
+/* Somebody may have written it there by hand already. */
+static int
+do_add_portal(void *arg, json_t *root, struct errinfo *info)
+{
+	const struct edit *edit = arg;
+	uint16_t there = any_port(edit->address) ? 0 : group_of(root, edit->address);
+	json_t *group, *array;
+	size_t i;
+
+	if (there == edit->group)
+		return 0;
+	if (there)
+		return err_set(
+			info, -EEXIST,
+			"the configuration file has %s in portal group %u: take it out there, or add it with "
+			"--group %u",
+			edit->address, there, there);
+	if (edit->group == ISCSI_PORTAL_GROUP_DEFAULT) {
+		array = get_array(root, "listen");
+	} else {
 		group = find_group(root, edit->group, &i);
-	if (group && remove_text(json_object_get(group, "portals"), edit->address) &&
-	    !json_array_size(json_object_get(group, "portals")) && !is_group_named(root, edit->group)) {
+		if (!group) {
+			group = json_pack("{s:i, s:[]}", "tag", (int)edit->group, "portals");
+			json_array_append_new(get_array(root, "portal_groups"), group);
+		}
+		array = get_array(group, "portals");
+	}
+	return json_array_append_new(array, json_string(edit->address)) ? -ENOMEM : 0;
+}
+
+static bool
+remove_from(json_t *root, const char *address, uint16_t tag)
+{
+	json_t *group;
+	size_t i;
+
+	if (!tag || !remove_text(portals_of(root, tag), address))
+		return false;
+	group = tag == ISCSI_PORTAL_GROUP_DEFAULT ? NULL : find_group(root, tag, &i);
+	if (group && !json_array_size(json_object_get(group, "portals")) && !is_group_named(root, tag)) {
 		json_array_remove(json_object_get(root, "portal_groups"), i);
 		drop_empty(root, "portal_groups");
 	}
 	/* the same may be there twice, when any port will do */
-	if (!has_text(portals_of(root, edit->group), edit->address))
-		remove_redirect(root, edit->address, edit->group);
+	if (!has_text(portals_of(root, tag), address))
+		remove_redirect(root, address, tag);
+	return true;
+}
+
+/* Edits by hand may have moved it to another group, or given it the port that it has; gone from the file already is as good
+ * as removed. */
+static int
+do_remove_portal(void *arg, json_t *root, struct errinfo *info)
+{
+	struct edit *edit = arg;
+
+	(void)info;
+	edit->found = remove_from(root, edit->address, edit->group) ||
+		      remove_from(root, edit->bound, edit->group) ||
+		      (!any_port(edit->address) &&
+		       remove_from(root, edit->address, group_of(root, edit->address))) ||
+		      remove_from(root, edit->bound, group_of(root, edit->bound));
 	return 0;
 }
 
@@ -232,7 +276,7 @@ do_redirect_portal(void *arg, json_t *root, struct errinfo *info)
 	if (!edit->redirect)
 		return 0;
 	object = redirect_json(edit->redirect, edit->address);
-	if (!strcmp(strrchr(edit->address, ':'), ":0"))
+	if (any_port(edit->address))
 		json_object_set_new(object, "group", json_integer(edit->group));
 	return json_array_append_new(get_array(root, "redirects"), object) ? -ENOMEM : 0;
 }
@@ -309,11 +353,14 @@ config_add_portal(const char *path, const char *address, uint16_t group, struct 
 }
 
 int
-config_remove_portal(const char *path, const char *address, uint16_t group, struct errinfo *info)
+config_remove_portal(const char *path, const char *address, const char *bound, uint16_t group,
+		     bool *ret_found, struct errinfo *info)
 {
-	struct edit edit = {.address = address, .group = group};
+	struct edit edit = {.address = address, .bound = bound, .group = group};
+	int r = config_edit(path, do_remove_portal, &edit, info);
 
-	return config_edit(path, do_remove_portal, &edit, info);
+	*ret_found = edit.found;
+	return r;
 }
 
 int

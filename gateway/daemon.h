@@ -151,8 +151,9 @@ int daemon_open_portals(struct daemon *daemon, struct errinfo *info);
 void daemon_close_portals(struct daemon *daemon);
 int daemon_portal_add(struct daemon *daemon, const char *address, uint16_t group, char ret_bound[64],
 		      struct errinfo *info);
-/** Stops listening; ending the sessions is the caller's, by ret_bound. */
-int daemon_portal_remove(struct daemon *daemon, const char *address, char ret_bound[64], struct errinfo *info);
+/** Stops listening; ending the sessions is the caller's, by ret_bound.  Did the file name it? */
+int daemon_portal_remove(struct daemon *daemon, const char *address, char ret_bound[64], bool *ret_in_file,
+			 struct errinfo *info);
 /** redirect NULL: none. */
 int daemon_portal_redirect(struct daemon *daemon, const char *address, const struct iscsi_redirect *redirect,
 			   char ret_bound[64], struct errinfo *info);

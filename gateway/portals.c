@@ -5,8 +5,8 @@
  * Changes are carried out first and written into the configuration last; where that fails they are taken back. Changes of
  * ways are written first: nothing of them can fail afterwards.
  *
- * A group is known to a target (as an ALUA port group) once it has a portal and leads there; when that ends the
- * group stays, unavailable.  The state of the configuration is given to it at its beginning and when it is changed;
+ * A group is known to a target (as an ALUA port group) once it has a portal and leads there; when that ends it is
+ * unavailable, until another group needs its place.  A group without portals that no target names is forgotten.  The state of the configuration is given to it at its beginning and when it is changed;
  * meanwhile initiators may change it (SET TARGET PORT GROUPS).
  *
  * Threads: start-up and the threads of control-socket clients; all may block.
@@ -91,15 +91,16 @@ configured_state(const struct config_paths *paths, uint16_t tag)
 static int
 apply_group(const struct daemon *daemon, struct daemon_target *target, uint16_t tag)
 {
-	bool there = leads(&target->paths, tag) && group_has_portal(daemon, tag);
-	int r = there ? scsi_target_add_group(target->scsi, tag) : 0;
+	int r;
 
-	if (r)
-		return r;
-	r = scsi_target_set_access(target->scsi, tag,
-				   there ? (enum scsi_access)configured_state(&target->paths, tag)
-					 : SCSI_ACCESS_UNAVAILABLE);
-	return r == -ENOENT ? 0 : r; /* a way that never was */
+	if (!leads(&target->paths, tag) || !group_has_portal(daemon, tag)) {
+		scsi_target_drop_group(target->scsi, tag);
+		return 0;
+	}
+	r = scsi_target_add_group(target->scsi, tag);
+	return r ? r
+		 : scsi_target_set_access(target->scsi, tag,
+					  (enum scsi_access)configured_state(&target->paths, tag));
 }
 
 static int
@@ -111,8 +112,8 @@ apply_group_to_all(struct daemon *daemon, uint16_t tag, struct errinfo *info)
 		if (r)
 			return err_set(
 				info, r,
-				"target %s has had %d portal groups since the daemon started, and takes no more "
-				"until it is restarted",
+				"target %s has %d portal groups, with those that sessions came by and that are gone: "
+				"end such sessions first ('lungate session list' shows them)",
 				daemon->targets[i]->name, SCSI_GROUPS_MAX);
 	}
 	return 0;
@@ -226,6 +227,41 @@ learn_group(struct daemon *daemon, uint16_t tag, struct errinfo *info)
 	return 0;
 }
 
+static bool
+names_group(const struct config_paths *paths, uint16_t tag)
+{
+	for (size_t i = 0; i < paths->ngroups; i++)
+		if (paths->groups[i] == tag)
+			return true;
+	for (size_t i = 0; i < paths->nalua; i++)
+		if (paths->alua[i].group == tag)
+			return true;
+	return false;
+}
+
+/* As in the file: without portals, and where no target names it, there is no such group. */
+static void
+forget_group(struct daemon *daemon, uint16_t tag)
+{
+	struct config *config = &daemon->config;
+
+	if (tag == ISCSI_PORTAL_GROUP_DEFAULT || group_has_portal(daemon, tag))
+		return;
+	for (size_t i = 0; i < daemon->ntargets; i++)
+		if (names_group(&daemon->targets[i]->paths, tag))
+			return;
+	(void)pthread_mutex_lock(&daemon->lock);
+	for (size_t i = 0; i < config->ngroups; i++) {
+		if (config->groups[i] == tag) {
+			config->ngroups--;
+			memmove(config->groups + i, config->groups + i + 1,
+				(config->ngroups - i) * sizeof(config->groups[0]));
+			break;
+		}
+	}
+	(void)pthread_mutex_unlock(&daemon->lock);
+}
+
 int
 daemon_portal_add(struct daemon *daemon, const char *address, uint16_t group, char ret_bound[64],
 		  struct errinfo *info)
@@ -243,8 +279,10 @@ daemon_portal_add(struct daemon *daemon, const char *address, uint16_t group, ch
 	r = learn_group(daemon, group, info);
 	if (!r)
 		r = open_portal(daemon, address, group, info);
-	if (r)
+	if (r) {
+		forget_group(daemon, group);
 		return r;
+	}
 	if (first)
 		r = apply_group_to_all(daemon, group, info);
 	if (!r)
@@ -254,6 +292,7 @@ daemon_portal_add(struct daemon *daemon, const char *address, uint16_t group, ch
 		if (first)
 			(void)apply_group_to_all(daemon, group,
 						 &ignored); /* unavailable can always be said */
+		forget_group(daemon, group);
 		return r;
 	}
 	(void)snprintf(ret_bound, 64, "%s", daemon->portals[daemon->nportals - 1].bound);
@@ -262,7 +301,8 @@ daemon_portal_add(struct daemon *daemon, const char *address, uint16_t group, ch
 }
 
 int
-daemon_portal_remove(struct daemon *daemon, const char *address, char ret_bound[64], struct errinfo *info)
+daemon_portal_remove(struct daemon *daemon, const char *address, char ret_bound[64], bool *ret_in_file,
+		     struct errinfo *info)
 {
 	struct daemon_portal *portal;
 	uint16_t group;
@@ -272,13 +312,16 @@ daemon_portal_remove(struct daemon *daemon, const char *address, char ret_bound[
 		return r;
 	group = portal->group;
 	(void)snprintf(ret_bound, 64, "%s", portal->bound);
-	r = config_remove_portal(daemon->config_path, portal->address, group, info);
+	r = config_remove_portal(daemon->config_path, portal->address, portal->bound, group, ret_in_file,
+				 info);
 	if (r)
 		return r;
 	close_portal(daemon, portal);
 	if (!group_has_portal(daemon, group))
 		(void)apply_group_to_all(daemon, group, info); /* unavailable can always be said */
-	log_info("portal %s: removed", ret_bound);
+	forget_group(daemon, group);
+	log_info("portal %s: removed%s", ret_bound,
+		 *ret_in_file ? "" : "; the configuration did not name it");
 	return 0;
 }
 

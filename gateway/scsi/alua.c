@@ -4,22 +4,14 @@
  * one target port, whose numbers are the portal group's tag.  A state is the
  * group's, for every LUN of the target.
  *
- * Threads: any; groups are added and never taken away, their fields are atomic.
+ * A target has places for a few groups.  A group that leads here no more keeps its place, unavailable, until another one
+ * needs it and no nexus that came by it is left.
+ *
+ * Threads: any; places are given under groups_lock, what they hold is atomic.
  */
+#include <pthread.h>
+
 #include "gateway/scsi/scsi_impl.h"
-
-struct scsi_group *
-scsi_group_get(struct scsi_target *target, uint16_t tpgt)
-{
-	for (unsigned i = 0; i < SCSI_GROUPS_MAX; i++) {
-		struct scsi_group *group = &target->groups[i];
-		uint32_t old = 0;
-
-		if (atomic_compare_exchange_strong(&group->tpgt, &old, tpgt) || old == tpgt)
-			return group;
-	}
-	return NULL;
-}
 
 static struct scsi_group *
 find_group(struct scsi_target *target, uint16_t tpgt)
@@ -28,6 +20,54 @@ find_group(struct scsi_target *target, uint16_t tpgt)
 		if (tpgt && atomic_load(&target->groups[i].tpgt) == tpgt)
 			return &target->groups[i];
 	return NULL;
+}
+
+/* With groups_lock held: the group's own place, or one that is nobody's. */
+static struct scsi_group *
+place(struct scsi_target *target, uint16_t tpgt)
+{
+	struct scsi_group *group = find_group(target, tpgt), *spare = NULL;
+
+	if (group || !tpgt)
+		return group;
+	for (unsigned i = 0; i < SCSI_GROUPS_MAX; i++) {
+		group = &target->groups[i];
+		if (!atomic_load(&group->tpgt))
+			break;
+		if (!spare && group->spare && !group->nexuses)
+			spare = group;
+		group = NULL;
+	}
+	group = group ? group : spare;
+	if (group) {
+		group->spare = false;
+		atomic_store(&group->explicitly, false);
+		atomic_store(&group->access, SCSI_ACCESS_OPTIMIZED);
+		if (atomic_exchange(&group->tpgt, tpgt))
+			atomic_fetch_add(&target->access_changes, 1);
+	}
+	return group;
+}
+
+struct scsi_group *
+scsi_group_join(struct scsi_target *target, uint16_t tpgt)
+{
+	struct scsi_group *group;
+
+	(void)pthread_mutex_lock(&target->groups_lock);
+	group = place(target, tpgt);
+	if (group)
+		group->nexuses++;
+	(void)pthread_mutex_unlock(&target->groups_lock);
+	return group;
+}
+
+void
+scsi_group_leave(struct scsi_target *target, struct scsi_group *group)
+{
+	(void)pthread_mutex_lock(&target->groups_lock);
+	group->nexuses--;
+	(void)pthread_mutex_unlock(&target->groups_lock);
 }
 
 bool
@@ -42,7 +82,27 @@ scsi_target_has_port(const struct scsi_target *target, uint16_t port)
 int
 scsi_target_add_group(struct scsi_target *target, uint16_t tpgt)
 {
-	return tpgt && scsi_group_get(target, tpgt) ? 0 : -ENOSPC;
+	struct scsi_group *group;
+
+	(void)pthread_mutex_lock(&target->groups_lock);
+	group = place(target, tpgt);
+	if (group)
+		group->spare = false;
+	(void)pthread_mutex_unlock(&target->groups_lock);
+	return group ? 0 : -ENOSPC;
+}
+
+void
+scsi_target_drop_group(struct scsi_target *target, uint16_t tpgt)
+{
+	struct scsi_group *group;
+
+	(void)pthread_mutex_lock(&target->groups_lock);
+	group = find_group(target, tpgt);
+	if (group)
+		group->spare = true;
+	(void)pthread_mutex_unlock(&target->groups_lock);
+	(void)scsi_target_set_access(target, tpgt, SCSI_ACCESS_UNAVAILABLE);
 }
 
 int
@@ -89,7 +149,7 @@ spc_report_port_groups(struct scsi_task *task)
 		uint32_t tpgt = atomic_load(&group->tpgt);
 
 		if (tpgt == 0)
-			break;
+			continue;
 		datain_u8(&in, atomic_load(&group->access));
 		datain_u8(&in, 0x0f); /* U_SUP, S_SUP, AN_SUP, AO_SUP */
 		datain_be16(&in, tpgt);

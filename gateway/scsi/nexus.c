@@ -32,7 +32,7 @@ scsi_nexus_new(struct scsi_target *target, const char *initiator, const uint8_t 
 	memcpy(nexus->initiator, initiator, n + 1);
 	memcpy(nexus->isid, isid, sizeof(nexus->isid));
 	nexus->tpgt = tpgt;
-	nexus->group = scsi_group_get(target, scsi_port_id(nexus));
+	nexus->group = scsi_group_join(target, scsi_port_id(nexus));
 	if (!nexus->group) {
 		free(nexus);
 		return -ENOSPC;
@@ -114,6 +114,7 @@ lost(struct scsi_tmf_req *req)
 	void (*freed)(void *) = nexus->freed;
 	void *arg = nexus->freed_arg;
 
+	scsi_group_leave(nexus->target, nexus->group);
 	atomic_fetch_sub(&nexus->target->nexuses, 1);
 	scsi_nexus_unref(nexus);
 	freed(arg);

@@ -207,6 +207,8 @@ enum scsi_access { SCSI_ACCESS_OPTIMIZED, SCSI_ACCESS_NON_OPTIMIZED, SCSI_ACCESS
 
 /** Any thread.  A portal group that leads to this target: initiators see it before anybody came by it.  A nexus adds its own. -ENOSPC. */
 int scsi_target_add_group(struct scsi_target *target, uint16_t tpgt);
+/** Any thread.  It leads here no more: it is unavailable, and its place is another group's when one needs it and no nexus is left of it. */
+void scsi_target_drop_group(struct scsi_target *target, uint16_t tpgt);
 /** Any thread.  What the target itself decides (implicit); sessions see ASYMMETRIC ACCESS STATE CHANGED.  -ENOENT. */
 int scsi_target_set_access(struct scsi_target *target, uint16_t tpgt, enum scsi_access access);
 /** Any thread.  As it is now, initiators' explicit changes included.  -ENOENT. */

@@ -207,6 +207,9 @@ struct scsi_group {
 	_Atomic uint32_t tpgt;     /* its number, and its port's; 0: not in use */
 	_Atomic uint32_t access;   /* enum scsi_access */
 	_Atomic uint32_t explicitly; /* by SET TARGET PORT GROUPS */
+	/* under the target's groups_lock */
+	uint32_t nexuses;          /* that came by it */
+	bool spare;                /* it leads here no more: another one may have the place when nobody uses it */
 };
 
 struct scsi_target {
@@ -214,7 +217,8 @@ struct scsi_target {
 	_Atomic uint64_t inventory; /* bumped by map and unmap */
 	_Atomic uint32_t nexuses;
 	_Atomic uint64_t access_changes; /* of any group */
-	struct scsi_group groups[SCSI_GROUPS_MAX]; /* filled from the start */
+	pthread_mutex_t groups_lock; /* held while places are given; never on the data path */
+	struct scsi_group groups[SCSI_GROUPS_MAX];
 	struct scsi_slot slots[SCSI_LUNS_MAX];
 };
 
@@ -252,7 +256,9 @@ scsi_inventory(const struct scsi_nexus *nexus)
 }
 
 /** The group, made when it is new; NULL: there are too many. */
-struct scsi_group *scsi_group_get(struct scsi_target *target, uint16_t tpgt);
+/** For a nexus, until it leaves; NULL: there is no room for one more group. */
+struct scsi_group *scsi_group_join(struct scsi_target *target, uint16_t tpgt);
+void scsi_group_leave(struct scsi_target *target, struct scsi_group *group);
 bool scsi_target_has_port(const struct scsi_target *target, uint16_t port);
 
 /** The relative target port identifier that this nexus came in by: never 0. */

@@ -37,7 +37,8 @@ scsi_target_new(const char *name, struct scsi_target **ret)
 	if (!target)
 		return -ENOMEM;
 	memcpy(target->name, name, n + 1);
-	(void)scsi_group_get(target, 1);
+	(void)pthread_mutex_init(&target->groups_lock, NULL);
+	(void)scsi_target_add_group(target, 1);
 	*ret = target;
 	return 0;
 }
@@ -50,6 +51,7 @@ scsi_target_free(struct scsi_target *target)
 	assert(atomic_load(&target->nexuses) == 0);
 	for (unsigned i = 0; i < SCSI_LUNS_MAX; i++)
 		(void)scsi_target_unmap(target, i); /* -ENOENT where none is */
+	(void)pthread_mutex_destroy(&target->groups_lock);
 	free(target);
 }
 

@@ -135,6 +135,40 @@ expect 1 "$initiator" login "$second" "$iqn"
 [ "$(ctl session list --json | jq length)" = 1 ] || fail "the other session is gone as well"
 ! grep -q portal_groups "$config" || fail "the empty group was left in the file"
 expect 0 "$lungate" config check "$config"
+# groups that come and go leave room for others
+for tag in $(seq 2 21); do
+	expect 0 ctl portal add 127.0.0.1:0 --group "$tag" --json
+	expect 0 ctl portal remove "$(jq -r .bound "$work/out")"
+done
+
+# the file was edited by hand: a portal that it names already, in another group, with its port, or no more
+edit() { jq "$1" "$config" >"$work/edited.json" && cp "$work/edited.json" "$config"; }
+expect 0 ctl portal add 127.0.0.1:0 --json
+third=$(jq -r .bound "$work/out")
+expect 0 ctl portal remove "$third"
+edit '.listen += ["'"$third"'"]'
+expect 0 ctl portal add "$third"
+[ "$(jq '.listen | map(select(. == "'"$third"'")) | length' "$config")" = 1 ] || fail "it is written twice"
+expect 4 ctl portal add "$third"
+edit '.listen -= ["'"$third"'"] | .portal_groups = [{"tag": 7, "portals": ["'"$third"'"]}]'
+expect 0 ctl portal remove "$third"
+! grep -q "$third" "$config" || fail "a portal that was moved to another group stays in the file"
+! grep -q portal_groups "$config" || fail "the empty group was left in the file"
+edit '.portal_groups = [{"tag": 7, "portals": ["'"$third"'"]}]'
+expect 4 ctl portal add "$third"
+says "the configuration file has $third in portal group 7"
+edit 'del(.portal_groups)'
+expect 0 ctl portal add 127.0.0.1:0 --group 2 --json
+third=$(jq -r .bound "$work/out")
+edit '.portal_groups[0].portals = ["'"$third"'"]'
+expect 0 ctl portal remove "$third"
+! grep -q "$third" "$config" || fail "a portal that was given its port stays in the file"
+expect 0 ctl portal add 127.0.0.1:0 --group 2 --json
+third=$(jq -r .bound "$work/out")
+edit 'del(.portal_groups)'
+expect 0 ctl portal remove "$third"
+says "the configuration file did not name it"
+
 # who does not obey does not hold the stop
 stop_daemon
 await "$work/stays" dropped

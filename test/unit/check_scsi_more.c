@@ -363,6 +363,31 @@ START_TEST(port_groups)
 }
 END_TEST
 
+START_TEST(places_of_groups_are_given_again)
+{
+	enum scsi_access access;
+
+	for (uint16_t tag = 2; tag <= SCSI_GROUPS_MAX; tag++)
+		ck_assert_int_eq(scsi_target_add_group(rig.target, tag), 0);
+	ck_assert_int_eq(scsi_target_add_group(rig.target, 17), -ENOSPC);
+	/* one that leads here no more stays, unavailable, until another needs the place */
+	scsi_target_drop_group(rig.target, 5);
+	ck_assert_int_eq(scsi_target_get_access(rig.target, 5, &access), 0);
+	ck_assert_int_eq(access, SCSI_ACCESS_UNAVAILABLE);
+	ck_assert_int_eq(scsi_target_add_group(rig.target, 17), 0);
+	ck_assert_int_eq(scsi_target_get_access(rig.target, 5, &access), -ENOENT);
+	ck_assert_int_eq(scsi_target_get_access(rig.target, 17, &access), 0);
+	ck_assert_int_eq(access, SCSI_ACCESS_OPTIMIZED);
+	/* not while there is a nexus that came by it */
+	scsi_target_drop_group(rig.target, 1);
+	ck_assert_int_eq(scsi_target_add_group(rig.target, 18), -ENOSPC);
+	/* nor when it leads here again */
+	scsi_target_drop_group(rig.target, 6);
+	ck_assert_int_eq(scsi_target_add_group(rig.target, 6), 0);
+	ck_assert_int_eq(scsi_target_add_group(rig.target, 18), -ENOSPC);
+}
+END_TEST
+
 /* -- log pages ----------------------------------------------------------- */
 
 START_TEST(log_pages)
@@ -406,6 +431,7 @@ main(void)
 	tcase_add_test(tcase, atomic_writes);
 	tcase_add_test(tcase, removable_medium);
 	tcase_add_test(tcase, port_groups);
+	tcase_add_test(tcase, places_of_groups_are_given_again);
 	tcase_add_test(tcase, log_pages);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
