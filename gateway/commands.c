@@ -176,9 +176,7 @@ command_begin_change(struct admin_call *call)
 int
 command_end_change(struct admin_call *call, int r)
 {
-	struct daemon *daemon = call->context;
-
-	(void)pthread_mutex_unlock(&daemon->change);
+	daemon_end_change(call->context);
 	return r;
 }
 

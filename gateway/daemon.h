@@ -94,6 +94,7 @@ struct daemon {
 
 	_Atomic int phase;           /* enum daemon_phase */
 	_Atomic bool stop;           /* asked to stop, start-up included */
+	_Atomic bool reread;         /* accounts and lists of initiators are to be read from the file again */
 };
 
 /** What start or stop is at now. */
@@ -180,6 +181,10 @@ int daemon_account_remove(struct daemon *daemon, const char *name, const struct 
 			  struct errinfo *info);
 /** With lock held: {initiators, chap, mutual} into object; where secrets are, never what they are. */
 void daemon_access_json(const struct config_access *access, json_t *object);
+/** Without `change`.  Read accounts and lists again when `reread` asks for it; now, or when the change that is under way ends. */
+void daemon_settle(struct daemon *daemon);
+/** Give `change` back. */
+void daemon_end_change(struct daemon *daemon);
 /** Takes daemon->lock. */
 int daemon_access_show(struct daemon *daemon, const char *name, bool accounts, json_t **ret, struct errinfo *info);
 /** Does an initiator have this LUN of the target in its own list of LUNs? */

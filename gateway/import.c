@@ -172,7 +172,7 @@ make_and_fill(struct importing *im, struct daemon_volume *volume, struct import 
 	if (!r) {
 		(void)pthread_mutex_lock(&im->daemon->change);
 		r = daemon_volume_adopt(im->daemon, volume, info);
-		(void)pthread_mutex_unlock(&im->daemon->change);
+		daemon_end_change(im->daemon);
 	}
 	if (r)
 		(void)delete_made(&spec, volume->loop, im->note);
@@ -218,7 +218,7 @@ daemon_volume_import(struct daemon *daemon, struct config_volume *conf, const ch
 			conf->size = (import_size(import) + block - 1) / block * block;
 		(void)pthread_mutex_lock(&daemon->change);
 		r = daemon_volume_reserve(daemon, conf, &volume, info);
-		(void)pthread_mutex_unlock(&daemon->change);
+		daemon_end_change(daemon);
 	}
 	if (!r) {
 		log_info("volume %s: importing %s", name, import_words(import));
@@ -226,7 +226,7 @@ daemon_volume_import(struct daemon *daemon, struct config_volume *conf, const ch
 		if (r) {
 			(void)pthread_mutex_lock(&daemon->change);
 			daemon_volume_forget(daemon, volume);
-			(void)pthread_mutex_unlock(&daemon->change);
+			daemon_end_change(daemon);
 			log_info("volume %s: its import ended, and nothing of it is left: %s", name,
 				 info->text[0] ? info->text : err_text(r));
 		} else {

@@ -22,10 +22,10 @@
  * once 5  work pool, loops, arena         3  state lock          2  signal thread
  *
  * States: starting -> running -> stopping, in daemon.phase.  SIGINT and SIGTERM ask for the stop at any time;
- * asked again, the daemon says what it is waiting for.  SIGHUP reads the log level, the limits of object stores
- * and their keys again.
+ * asked again, the daemon says what it is waiting for.  SIGHUP reads the log level, the limits of object stores,
+ * their keys, accounts and lists of initiators again.
  *
- * Threads: main runs all steps; the signal thread only writes `stop` and an eventfd.
+ * Threads: main runs all steps; the signal thread writes `stop` and an eventfd, and reads again what SIGHUP asks for.
  */
 #include "gateway/serve.h"
 
@@ -89,17 +89,22 @@ reload(struct serve *serve)
 
 	reopener_hurry(&serve->reopener);
 	stores_reload(); /* whatever is wrong with the file: who rotated keys must not wait for its repair */
-	log_write(LOG_LEVEL_INFO, "SIGHUP: the keys of object stores are read again before their next requests");
+	log_write(LOG_LEVEL_INFO,
+		  "SIGHUP: the keys of object stores are read again before their next requests");
 	if (r) {
 		log_error("SIGHUP: nothing else was changed: %s", info.text);
 		return;
 	}
 	log_threshold = config.log_level;
 	limit_stores(&config);
-	log_write(LOG_LEVEL_INFO,
-		  "SIGHUP: log level and store_limits read from %s; everything else of the file is read at start",
-		  serve->daemon.config_path);
+	log_write(
+		LOG_LEVEL_INFO,
+		"SIGHUP: log level, store_limits, accounts and lists of initiators are read from %s; everything else of "
+		"the file is read at start",
+		serve->daemon.config_path);
 	config_fini(&config);
+	atomic_store(&serve->daemon.reread, true);
+	daemon_settle(&serve->daemon);
 }
 
 static void
@@ -619,6 +624,7 @@ serve_run(const struct serve_options *options, struct errinfo *info)
 		if (!r) {
 			daemon_doing(daemon, NULL, NULL);
 			atomic_store(&daemon->phase, DAEMON_RUNNING);
+			daemon_settle(daemon);
 			announce(&serve);
 			wait_for_stop(&serve);
 		}

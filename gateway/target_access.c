@@ -67,6 +67,41 @@ reload(struct daemon *daemon, struct daemon_target *target, struct errinfo *info
 	return r;
 }
 
+/* All of them; each is as it was or as it is in the file, never half. */
+static void
+reread(struct daemon *daemon)
+{
+	struct errinfo info = {{0}};
+	size_t failed = 0;
+	int r = reload(daemon, NULL, &info);
+
+	for (size_t i = 0; !r && i < daemon->ntargets; i++)
+		failed += reload(daemon, daemon->targets[i], &info) != 0;
+	if (r || failed)
+		log_error("accounts and lists of initiators were not read again: %s", info.text);
+	else
+		log_info("accounts, their secrets, and lists of initiators were read again");
+}
+
+void
+daemon_settle(struct daemon *daemon)
+{
+	/* who holds `change` does it when it is through: a signal must not wait for an import */
+	while (atomic_load(&daemon->phase) == DAEMON_RUNNING && atomic_load(&daemon->reread) &&
+	       !pthread_mutex_trylock(&daemon->change)) {
+		if (atomic_load(&daemon->phase) == DAEMON_RUNNING && atomic_exchange(&daemon->reread, false))
+			reread(daemon);
+		(void)pthread_mutex_unlock(&daemon->change);
+	}
+}
+
+void
+daemon_end_change(struct daemon *daemon)
+{
+	(void)pthread_mutex_unlock(&daemon->change);
+	daemon_settle(daemon);
+}
+
 /* -- changes ------------------------------------------------------------- */
 
 /* 0 with *ret, NULL for discovery. */

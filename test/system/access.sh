@@ -224,6 +224,30 @@ expect 0 ctl target account add "$iqn" alice --secret-file "$work/alice.secret" 
 may_not $one "$iqn" '' "alice%$alice@"
 may $one "$iqn" '' "alice%another-secret-of-alice@"
 
+echo "-- SIGHUP reads secrets, and lists that were edited by hand, again"
+reread() { # WORDS: that the log has once more
+	local before i
+	before=$(grep -c "$1" "$work/daemon.log" || true)
+	kill -HUP "$daemon"
+	for i in $(seq 300); do
+		[ "$(grep -c "$1" "$work/daemon.log" || true)" = "$before" ] || return 0
+		sleep 0.1
+	done
+	fail "'$1' is not in the log after SIGHUP"
+}
+secret alice "third-secret-of-alice"
+may_not $one "$iqn" '' "alice%third-secret-of-alice@"
+reread "lists of initiators were read again"
+may $one "$iqn" '' "alice%third-secret-of-alice@"
+may_not $one "$iqn" '' "alice%another-secret-of-alice@"
+chmod 640 "$work/alice.secret"
+reread "SIGHUP: nothing else was changed: .*alice.secret has mode 0640"
+may $one "$iqn" '' "alice%third-secret-of-alice@"
+secret alice "another-secret-of-alice"
+chmod 600 "$work/alice.secret"
+reread "lists of initiators were read again"
+may $one "$iqn" '' "alice%another-secret-of-alice@"
+
 # who logged in with an account goes with it
 timeout -k 5 60 iscsi-perf -i $one -m 1 -t 60 "iscsi://bob%$bob@$portal/$iqn/0" >/dev/null 2>&1 &
 first=$!
