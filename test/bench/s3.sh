@@ -7,7 +7,7 @@
 #   s3.sh ISCSI_LOAD S3_LOAD LUNGATE CEPH_RGW [MIB [ROUNDS]]
 #
 # CEPH_RGW is test/services/ceph-rgw.  LUNGATE_BENCH_RGW=DIR: a cluster that it started there is used and kept; else
-# one is made and destroyed.  LUNGATE_BENCH_ROWS="write read random durable" and
+# one is made and destroyed.  LUNGATE_BENCH_ROWS="write read random durable memory" and
 # LUNGATE_BENCH_WHO="lungate s3backer nbdkit" choose.  BENCH_KEEP=1 keeps the logs.
 #
 # Sequential writes end when the data is in the bucket: for a volume with the daemon's exit, for s3backer with its
@@ -15,7 +15,7 @@
 # lungate is driven by iscsi_load, the others by qemu-img bench at the same depth.
 set -euo pipefail
 load=$1 raw=$2 lungate=$3 rgw=$4 mib=${5:-512} rounds=${6:-3}
-rows=${LUNGATE_BENCH_ROWS:-write read random durable}
+rows=${LUNGATE_BENCH_ROWS:-write read random durable memory}
 who=${LUNGATE_BENCH_WHO:-lungate s3backer nbdkit}
 export LC_ALL=C
 samples=200
@@ -124,6 +124,18 @@ lungate_read() {
 	note lun_read_cpu "$(calc "$(cut -d' ' -f4 "$work/out") * 4 / 1000")"
 	note lun_read_rss "$(rss_mib "$daemon")"
 	note lun_read_req "$(calc "($(rgw_requests) - $before) / $mib")"
+	stop_lungate
+}
+
+# Does it grow?  One daemon, the same work again and again.
+lungate_memory() {
+	start_lungate volmemory '' --create-missing
+	for _ in 1 2 3 4 5 6 7 8; do
+		iscsi seqwrite 262144 16 $((mib * 4)) >"$work/out"
+		iscsi randwrite 4096 32 $((mib * 40)) >"$work/out"
+		iscsi seqread 262144 16 $((mib * 4)) >"$work/out"
+		note lun_memory "$(awk '/^VmRSS/ { printf "%d", $2 / 1024 }' "/proc/$daemon/status")"
+	done
 	stop_lungate
 }
 
@@ -299,6 +311,7 @@ for round in $(seq "$rounds"); do
 		other=""
 	done
 done
+[[ $who != *lungate* || $rows != *memory* ]] || lungate_memory
 
 # ---- the table
 
@@ -329,3 +342,4 @@ printf '%-38s | %8s | %8s | %8s | %8s | %7s | %7s | %7s | %s\n' '' raw lungate s
 [[ $rows != *read* ]] || line 'requests a MiB read' none lun_read_req s3b_read_req nbd_read_req '' less
 echo "$mib MiB, $rounds rounds; lungate: peak RSS $(median lun_write_rss) MiB writing, $(median lun_read_rss) MiB reading" \
 	"(memory 512M); CPU a MiB $(show "$(median lun_write_cpu)") ms writing, $(show "$(median lun_read_cpu)") ms reading"
+[ ! -s "$work/v/lun_memory" ] || echo "RSS of one daemon after 1 to 8 times the same work: $(paste -sd ' ' "$work/v/lun_memory") MiB"
