@@ -190,8 +190,8 @@ open_store(const char *more)
 	struct errinfo info = {0};
 	char url[256];
 
-	(void)snprintf(url, sizeof(url), "s3://test-bucket/p?endpoint=http://127.0.0.1:%u&retry=8000%s",
-		       canned_port(server), more);
+	(void)snprintf(url, sizeof(url), "s3://test-bucket/p?endpoint=http://127.0.0.1:%u%s%s",
+		       canned_port(server), strstr(more, "&retry=") ? "" : "&retry=8000", more);
 	ck_assert_msg(!object_store_open(url, NULL, false, &store, &info), "%s", info.text);
 }
 
