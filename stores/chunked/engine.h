@@ -256,6 +256,8 @@ struct fetch {
 	struct crctab_wait tab_wait;
 	struct loop_msg msg;
 	uint32_t *crcs;                  /* n, from the table */
+	uint32_t *sums;                  /* n, of what is in the first `summed` pages */
+	unsigned summed;
 	struct object_req req;
 	char key[OBJECT_KEY_MAX + 1];
 	struct page **pages;             /* n; zero pages past the end */

@@ -171,7 +171,7 @@ mem_get(struct table *t, struct object_req *req)
 {
 	bool found;
 	size_t at = find(t, req->key, &found);
-	uint64_t offset, length;
+	uint64_t offset, length, got = 0;
 	int rc = mem_head(t, req);
 
 	if (!rc)
@@ -181,6 +181,9 @@ mem_get(struct table *t, struct object_req *req)
 
 		if (k)
 			memcpy(req->iov[i].iov_base, t->objects[at].data + offset, k);
+		if (k && req->arrived)
+			req->arrived(req, got, k);
+		got += k;
 		offset += k;
 		length -= k;
 	}

@@ -33,7 +33,7 @@ struct carried {
 	struct object_req inner;
 	struct loop_msg msg;
 	int err; /* what the outer one is told */
-	bool flip;
+	bool flip, flipped;
 };
 
 static bool
@@ -46,6 +46,19 @@ matches(const struct fault *fault, const struct object_req *req)
 	if (req->key)
 		return strstr(req->key, fault->match);
 	return req->nkeys && strstr(req->keys[0], fault->match);
+}
+
+/* What is wrong is so from the start. */
+static void
+carried_arrived(struct object_req *inner, uint64_t from, uint64_t n)
+{
+	struct carried *c = container_of(inner, struct carried, inner);
+
+	if (from == 0 && c->flip) {
+		((uint8_t *)c->outer->iov[0].iov_base)[0] ^= 0x10;
+		c->flipped = true;
+	}
+	c->outer->arrived(c->outer, from, n);
 }
 
 static void
@@ -61,7 +74,7 @@ carried_done(struct object_req *inner)
 	outer->nentries = inner->nentries;
 	outer->truncated = inner->truncated;
 	outer->token = inner->token;
-	if (c->flip && status == 0)
+	if (c->flip && !c->flipped && status == 0)
 		((uint8_t *)outer->iov[0].iov_base)[0] ^= 0x10;
 	if (c->err)
 		status = c->err;
@@ -98,6 +111,7 @@ carry(struct fault_store *fs, struct object_req *req, enum fault_kind kind, int 
 	c->inner = *req;
 	c->inner.store = fs->inner;
 	c->inner.done = carried_done;
+	c->inner.arrived = req->arrived ? carried_arrived : NULL;
 	c->inner.priv = NULL;
 	object_submit(&c->inner);
 }

@@ -290,6 +290,64 @@ START_TEST(test_lies)
 }
 END_TEST
 
+/* What came is told in order and without gaps, from 0 again at another attempt. */
+static struct {
+	uint64_t next;
+	unsigned begun;
+	char seen[64];
+} told;
+
+static void
+on_arrived(struct object_req *req, uint64_t from, uint64_t n)
+{
+	if (from == 0)
+		told.begun++;
+	else
+		ck_assert_uint_eq(from, told.next);
+	ck_assert(n && from + n <= sizeof(told.seen));
+	memcpy(told.seen + from, (const char *)req->iov[0].iov_base + from, n);
+	told.next = from + n;
+}
+
+static int
+get_told(const char *key, uint64_t offset, uint64_t length, char *buf, size_t room)
+{
+	struct iovec iov = {buf, room};
+	struct object_req req = {.store = store,
+				 .op = OBJECT_GET,
+				 .key = key,
+				 .iov = &iov,
+				 .niov = 1,
+				 .offset = offset,
+				 .length = length,
+				 .arrived = on_arrived};
+
+	memset(&told, 0, sizeof(told));
+	return object_call(loop, &req);
+}
+
+START_TEST(test_arrived)
+{
+	char buf[16];
+
+	open_store("");
+	ck_assert_int_eq(put("k", "0123456789", false, NULL, NULL), 0);
+	ck_assert_int_eq(get_told("k", 0, 0, buf, 16), 0);
+	ck_assert_uint_eq(told.begun, 1);
+	ck_assert_uint_eq(told.next, 10);
+	ck_assert(!memcmp(told.seen, "0123456789", 10));
+	use_fault(cuts);
+	ck_assert_int_eq(get_told("k", 2, 6, buf, 6), 0);
+	ck_assert_uint_eq(seen(&s.gets), 2);
+	ck_assert_uint_ge(told.begun, 1); /* it may have been cut before the first byte */
+	ck_assert_uint_eq(told.next, 6);
+	ck_assert(!memcmp(told.seen, "234567", 6));
+	use_fault(missing_before);
+	ck_assert_int_eq(get_told("k", 2, 6, buf, 6), -ENOENT);
+	ck_assert_uint_eq(told.begun, 0); /* the words of an error are nobody's data */
+}
+END_TEST
+
 /* a server that knows no ranges */
 static enum verdict
 whole(const struct canned_request *req, struct canned_answer *a)
@@ -631,6 +689,7 @@ main(void)
 	tcase_add_test(tc, test_odd_refusals);
 	tcase_add_test(tc, test_quirks);
 	tcase_add_test(tc, test_lies);
+	tcase_add_test(tc, test_arrived);
 	tcase_add_test(tc, test_no_ranges);
 	tcase_add_test(tc, test_slow_down);
 	tcase_add_test(tc, test_stall);

@@ -561,6 +561,8 @@ on_write(char *p, size_t size, size_t count, void *arg)
 		return 0;
 	}
 	req->received += n;
+	if (req->arrived && req->sink == HTTP_SINK_IOV && n)
+		req->arrived(req, req->received - n, n);
 	return n;
 }
 

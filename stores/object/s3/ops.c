@@ -306,6 +306,14 @@ static const struct s3_step step_settle = {HTTP_GET, settle_build, settle_head, 
 
 /* ---- GET ---- */
 
+static void
+get_arrived(struct http_request *http, uint64_t from, uint64_t n)
+{
+	struct s3_call *call = container_of(http, struct s3_call, http);
+
+	call->req->arrived(call->req, from, n);
+}
+
 static int
 get_build(struct s3_call *call)
 {
@@ -315,6 +323,7 @@ get_build(struct s3_call *call)
 
 	call->http.iov = req->iov;
 	call->http.niov = req->niov;
+	call->http.arrived = req->arrived ? get_arrived : NULL;
 	call->http.sink_bytes = req->length ? req->length : object_iov_bytes(req->iov, req->niov);
 	if (!req->length)
 		return 0;
