@@ -22,6 +22,9 @@
  * Order in memory: the depot starts with low addresses on top, and pages_unref() pushes last pages first,
  * so that what was adjacent comes out adjacent and ascending.
  *
+ * Never used: the lowest pages of the stack, as many as it held when it was lowest; they have the highest addresses.
+ * The warmer's thread follows that mark.
+ *
  * Failure: -ENOMEM means short; after it reclaimers were told.
  */
 #include "common/arena.h"
@@ -30,6 +33,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -42,6 +46,8 @@
 #define RESERVE_SHARE 16u
 #define RECLAIMERS_MAX 64u
 #define UNREF_BATCH 64u
+#define WARM_STEP 512u /* pages: one of 2 MiB, where there are such */
+#define WARM_AHEAD ((256u << 20) / PAGE_SIZE_BYTES)
 
 struct magazine {
 	_Alignas(64) atomic_flag busy;
@@ -62,7 +68,13 @@ struct arena {
 	pthread_mutex_t lock;
 	struct page **stack;   /* the depot */
 	_Atomic size_t nstack; /* written under lock */
+	size_t lowest;         /* that it ever was */
 	struct arena_waiter *first_waiter, *last_waiter;
+	/* ---- the warmer; under lock */
+	pthread_t warmer;
+	pthread_cond_t warmer_cond;
+	bool warmer_runs, warmer_stop, warmer_waits;
+	size_t warm; /* pages from the lowest address on */
 	/* ---- */
 	pthread_mutex_t reclaim_lock; /* held while reclaimers run */
 	struct arena_reclaimer *reclaimers[RECLAIMERS_MAX];
@@ -130,9 +142,27 @@ depot_count(const struct arena *arena)
 	return atomic_load_explicit(&arena->nstack, memory_order_relaxed);
 }
 
+/* How many pages should be warm now. */
+static size_t
+warm_goal(const struct arena *arena)
+{
+	size_t ahead = min_of(arena->total / 2, (size_t)WARM_AHEAD);
+
+	return min_of(arena->total - arena->lowest + ahead, arena->total);
+}
+
 static void
 depot_set_count(struct arena *arena, size_t n)
 {
+	if (n < arena->lowest) {
+		arena->lowest = n;
+		/* not for each page */
+		if (arena->warmer_waits &&
+		    warm_goal(arena) >= min_of(arena->warm + WARM_STEP, arena->total)) {
+			arena->warmer_waits = false;
+			pthread_cond_signal(&arena->warmer_cond);
+		}
+	}
 	atomic_store_explicit(&arena->nstack, n, memory_order_relaxed);
 	atomic_store_explicit(&arena->hungry, arena->first_waiter || n < arena->reserve,
 			      memory_order_relaxed);
@@ -501,6 +531,73 @@ arena_unwait(struct arena *arena, struct arena_waiter *waiter)
 	return taken;
 }
 
+/* ---- the warmer -------------------------------------------------------- */
+
+/* Neither the contents of pages nor who has them matters to it. */
+static bool
+populate(struct arena *arena, size_t first, size_t n)
+{
+#ifdef MADV_POPULATE_WRITE
+	return madvise(arena->data + first * PAGE_SIZE_BYTES, n * PAGE_SIZE_BYTES, MADV_POPULATE_WRITE) ==
+		       0 ||
+	       errno == EINTR || errno == EAGAIN;
+#else
+	(void)arena;
+	(void)first;
+	(void)n;
+	return false;
+#endif
+}
+
+static void *
+warmer_main(void *arg)
+{
+	struct arena *arena = arg;
+	bool able = true;
+
+	pthread_mutex_lock(&arena->lock);
+	while (able && !arena->warmer_stop && arena->warm < arena->total) {
+		size_t first = arena->warm, goal = warm_goal(arena);
+
+		if (first >= goal) {
+			arena->warmer_waits = true;
+			pthread_cond_wait(&arena->warmer_cond, &arena->lock);
+			continue;
+		}
+		arena->warm += min_of(goal - first, (size_t)WARM_STEP);
+		size_t n = arena->warm - first;
+		pthread_mutex_unlock(&arena->lock);
+		able = populate(arena, first, n);
+		pthread_mutex_lock(&arena->lock);
+	}
+	arena->warmer_waits = false;
+	pthread_mutex_unlock(&arena->lock);
+	return NULL;
+}
+
+void
+arena_warm(struct arena *arena)
+{
+	sigset_t all, before;
+
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	arena->warmer_runs = !pthread_create(&arena->warmer, NULL, warmer_main, arena);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void
+warmer_end(struct arena *arena)
+{
+	if (!arena->warmer_runs)
+		return;
+	pthread_mutex_lock(&arena->lock);
+	arena->warmer_stop = true;
+	pthread_cond_signal(&arena->warmer_cond);
+	pthread_mutex_unlock(&arena->lock);
+	(void)pthread_join(arena->warmer, NULL);
+}
+
 /* ---- life -------------------------------------------------------------- */
 
 static void *
@@ -527,6 +624,7 @@ release(struct arena *arena)
 	unmap(arena->stack, arena->total * sizeof(*arena->stack));
 	for (unsigned i = 0; i < LOOPS_MAX; i++)
 		free(atomic_load_explicit(&arena->magazines[i], memory_order_relaxed));
+	pthread_cond_destroy(&arena->warmer_cond);
 	pthread_mutex_destroy(&arena->lock);
 	pthread_mutex_destroy(&arena->reclaim_lock);
 	free(arena);
@@ -542,8 +640,9 @@ arena_new(size_t bytes, struct arena **ret)
 		return -ENOMEM;
 	memset(arena, 0, sizeof(*arena));
 	pthread_mutex_init(&arena->lock, NULL);
+	pthread_cond_init(&arena->warmer_cond, NULL);
 	pthread_mutex_init(&arena->reclaim_lock, NULL);
-	arena->total = total;
+	arena->total = arena->lowest = total;
 	arena->reserve = total / RESERVE_SHARE;
 	arena->magazine_size = (unsigned)min_of(MAGAZINE_MAX, total / MAGAZINE_SHARE) & ~1u;
 	arena->data = map((total + 1) * PAGE_SIZE_BYTES);
@@ -573,6 +672,7 @@ arena_free(struct arena *arena)
 {
 	if (!arena)
 		return;
+	warmer_end(arena);
 	/* whoever gave the last page back may still hold what it took to do so */
 	pthread_mutex_lock(&arena->lock);
 	depot_gather(arena);

@@ -326,6 +326,7 @@ start_engine(struct serve *serve, struct errinfo *info)
 	if (r)
 		return err_set(info, r, "cannot reserve %s of memory: %s; lower \"memory\"",
 			       size_format(daemon->config.memory, text, sizeof(text)), err_text(r));
+	arena_warm(daemon->arena);
 	r = loop_pool_init(0);
 	serve->pool = !r;
 	if (!r) {

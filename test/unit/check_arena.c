@@ -7,6 +7,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "common/arena.h"
 #include "common/loop.h"
@@ -480,6 +482,75 @@ START_TEST(pages_cross_threads_under_shortage)
 }
 END_TEST
 
+/* ---- the warmer -------------------------------------------------------- */
+
+#ifdef MADV_POPULATE_WRITE
+#define WARM_PAGES 16384u /* 64 MiB: several huge pages, wherever it begins */
+
+static unsigned
+resident(unsigned first, unsigned n)
+{
+	static unsigned char state[WARM_PAGES];
+	uint8_t *data = arena_zero_page(arena)->data - (size_t)WARM_PAGES * PAGE_SIZE_BYTES;
+	unsigned count = 0;
+
+	ck_assert_int_eq(mincore(data + (size_t)first * PAGE_SIZE_BYTES, (size_t)n * PAGE_SIZE_BYTES, state),
+			 0);
+	for (unsigned i = 0; i < n; i++)
+		count += state[i] & 1;
+	return count;
+}
+
+/* The warmer tells nobody how far it is. */
+static void
+until_resident(unsigned first, unsigned n)
+{
+	while (resident(first, n) < n)
+		(void)usleep(1000);
+}
+
+START_TEST(pages_are_warmed_ahead)
+{
+	static struct page *pages[WARM_PAGES];
+	uint8_t *probe =
+		mmap(NULL, PAGE_SIZE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool able;
+
+	ck_assert_ptr_ne(probe, MAP_FAILED);
+	able = madvise(probe, PAGE_SIZE_BYTES, MADV_POPULATE_WRITE) == 0; /* Linux 5.14 */
+	munmap(probe, PAGE_SIZE_BYTES);
+	ck_assert_int_eq(arena_new((size_t)WARM_PAGES * PAGE_SIZE_BYTES, &arena), 0);
+	ck_assert_uint_eq(resident(0, WARM_PAGES), 0);
+	arena_warm(arena);
+	if (able) {
+		until_resident(0, WARM_PAGES / 2);
+		ck_assert_uint_eq(resident(WARM_PAGES * 3 / 4, WARM_PAGES / 4), 0);
+	}
+	ck_assert_int_eq(arena_alloc(arena, pages, WARM_PAGES / 4), 0);
+	for (unsigned i = 0; i < WARM_PAGES / 4; i++)
+		memset(pages[i]->data, 0x5a, PAGE_SIZE_BYTES);
+	ck_assert_int_eq(arena_alloc(arena, pages + WARM_PAGES / 4, WARM_PAGES / 4), 0);
+	if (able)
+		until_resident(0, WARM_PAGES);
+	for (unsigned i = 0; i < WARM_PAGES / 4; i++)
+		ck_assert(pages[i]->data[0] == 0x5a && pages[i]->data[PAGE_SIZE_BYTES - 1] == 0x5a);
+	pages_unref(pages, WARM_PAGES / 2);
+	arena_free(arena);
+}
+END_TEST
+#endif
+
+/* An arena may go while its warmer works. */
+START_TEST(a_warmer_ends_with_its_arena)
+{
+	for (unsigned i = 0; i < 20; i++) {
+		ck_assert_int_eq(arena_new(i << 20, &arena), 0);
+		arena_warm(arena);
+		arena_free(arena);
+	}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -498,6 +569,10 @@ main(void)
 	tcase_add_test(tc, magazines_hide_nothing);
 	tcase_add_test(tc, reclaimers_make_room);
 	tcase_add_test(tc, pages_cross_threads_under_shortage);
+#ifdef MADV_POPULATE_WRITE
+	tcase_add_test(tc, pages_are_warmed_ahead);
+#endif
+	tcase_add_test(tc, a_warmer_ends_with_its_arena);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
