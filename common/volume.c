@@ -8,10 +8,11 @@
  * origin.  On the volume's own loop both messages are plain calls.
  *
  * Invariants: statistics are written on the volume's loop alone; a request is
- * counted exactly once, in finish(); after done() or its message nothing here touches the request.
+ * counted exactly once, in finish(); begun counts those between ops->submit and volume_done(); after
+ * done() or its message nothing here touches the request.
  *
  * Failure: a request that breaks a rule completes with -EINVAL, LG_ERANGE,
- * -EROFS or the volume's health, and never reaches the implementation.
+ * -EROFS, the volume's health or what it is barred with, and never reaches the implementation.
  */
 #include "common/volume.h"
 
@@ -25,6 +26,7 @@
 #define OP_CHANGES 8u   /* refused on a read-only volume */
 #define OP_PROMISES 16u /* refused by a volume that makes no promises any more */
 #define OP_READS 32u    /* refused by a volume that belongs to somebody else */
+#define OP_DATA 64u     /* refused by a volume that is barred */
 
 struct op_info {
 	const char *name;
@@ -33,15 +35,17 @@ struct op_info {
 };
 
 static const struct op_info ops[VOL_OP_COUNT] = {
-	[VOL_READ] = {"read", OP_RANGE | OP_PAGES | OP_EMPTY_OK | OP_READS, VOLUME_MAX_IO},
-	[VOL_WRITE] = {"write", OP_RANGE | OP_PAGES | OP_EMPTY_OK | OP_CHANGES | OP_PROMISES, VOLUME_MAX_IO},
+	[VOL_READ] = {"read", OP_RANGE | OP_DATA | OP_PAGES | OP_EMPTY_OK | OP_READS, VOLUME_MAX_IO},
+	[VOL_WRITE] = {"write", OP_RANGE | OP_DATA | OP_PAGES | OP_EMPTY_OK | OP_CHANGES | OP_PROMISES,
+		       VOLUME_MAX_IO},
 	[VOL_FLUSH] = {"flush", OP_PROMISES, 0},
-	[VOL_UNMAP] = {"unmap", OP_RANGE | OP_EMPTY_OK | OP_CHANGES | OP_PROMISES, 0},
-	[VOL_ZERO] = {"zero", OP_RANGE | OP_EMPTY_OK | OP_CHANGES | OP_PROMISES, 0},
-	[VOL_COMPARE_WRITE] = {"compare_write", OP_RANGE | OP_PAGES | OP_EMPTY_OK | OP_CHANGES | OP_PROMISES,
+	[VOL_UNMAP] = {"unmap", OP_RANGE | OP_DATA | OP_EMPTY_OK | OP_CHANGES | OP_PROMISES, 0},
+	[VOL_ZERO] = {"zero", OP_RANGE | OP_DATA | OP_EMPTY_OK | OP_CHANGES | OP_PROMISES, 0},
+	[VOL_COMPARE_WRITE] = {"compare_write",
+			       OP_RANGE | OP_DATA | OP_PAGES | OP_EMPTY_OK | OP_CHANGES | OP_PROMISES,
 			       VOLUME_MAX_COMPARE},
 	[VOL_MAP] = {"map", 0, 0},
-	[VOL_RESIZE] = {"resize", OP_CHANGES | OP_PROMISES, 0},
+	[VOL_RESIZE] = {"resize", OP_DATA | OP_CHANGES | OP_PROMISES, 0},
 	[VOL_GET_ATTRIBUTE] = {"get_attribute", OP_READS, 0},
 	[VOL_PUT_ATTRIBUTE] = {"put_attribute", OP_PROMISES, 0},
 };
@@ -126,6 +130,8 @@ check(const struct vol_req *req)
 		return -EROFS;
 	if (health && (info->flags & OP_PROMISES || (info->flags & OP_READS && health == LG_EFENCED)))
 		return health;
+	if (info->flags & OP_DATA && !(req->flags & VOL_INSIDER))
+		return atomic_load_explicit(&req->vol->barred, memory_order_relaxed);
 	return 0;
 }
 
@@ -177,6 +183,16 @@ drop_read_pages(struct vol_req *req)
 	}
 }
 
+static void
+tell_quiet(struct volume *vol)
+{
+	struct loop_msg *quiet = vol->quiet;
+
+	vol->quiet = NULL;
+	if (quiet)
+		loop_post(vol->loop, quiet);
+}
+
 void
 volume_done(struct vol_req *req, int status)
 {
@@ -184,7 +200,22 @@ volume_done(struct vol_req *req, int status)
 	assert(status <= 0);
 	if (status && req->op == VOL_READ)
 		drop_read_pages(req);
+	if (--req->vol->begun == 0)
+		tell_quiet(req->vol);
 	finish(req, status);
+}
+
+void
+volume_bar(struct volume *vol, int status, struct loop_msg *quiet)
+{
+	assert(status <= 0);
+	atomic_store_explicit(&vol->barred, status, memory_order_relaxed);
+	if (!quiet)
+		return;
+	assert(loop_current() == vol->loop && !vol->quiet);
+	vol->quiet = quiet;
+	if (vol->begun == 0)
+		tell_quiet(vol);
 }
 
 static void
@@ -207,6 +238,7 @@ start(struct vol_req *req)
 	}
 	if (req->op == VOL_READ)
 		memset(req->pages, 0, req->npages * sizeof(*req->pages));
+	req->vol->begun++;
 	req->vol->ops->submit(req);
 }
 
@@ -359,7 +391,8 @@ describe(void *arg)
 {
 	struct render *render = arg;
 	struct volume *vol = render->vol;
-	int health = atomic_load_explicit(&vol->health, memory_order_relaxed);
+	int ill = atomic_load_explicit(&vol->health, memory_order_relaxed);
+	int health = ill ? ill : atomic_load_explicit(&vol->barred, memory_order_relaxed);
 	char uuid[UUID_TEXT], naa[2 * sizeof(vol->naa) + 1];
 
 	uuid_format(vol->uuid, uuid);

@@ -72,6 +72,7 @@ enum vol_op {
 
 #define VOL_FUA 1u         /* durable before it completes */
 #define VOL_NO_READAHEAD 2u /* a look (mount's chunks/): leave the caches as they are */
+#define VOL_INSIDER 4u      /* of whoever barred the volume: passes */
 
 enum chunk_state {
 	CHUNK_ABSENT,      /* reads as zeroes, costs nothing */
@@ -181,10 +182,14 @@ struct volume {
 	/* ---- */
 	_Atomic uint64_t size;       /* bytes; changes by VOL_RESIZE alone */
 	_Atomic int health;          /* 0, or why it makes no promises (LG_EPOISONED, LG_EFENCED ...) */
+	_Atomic int barred;          /* 0, or what is told whoever asks for its data: volume_bar() */
 	_Atomic uint64_t allocated;  /* bytes that it occupies in its store: st_blocks of the image */
 	_Atomic int refs;            /* registry and users; 0 after volume_open() */
 	_Atomic uint64_t inflight;
 	struct vol_stats stats;
+	/* on its loop: requests that the implementation has, and who waits for there to be none */
+	uint64_t begun;
+	struct loop_msg *quiet;
 };
 
 /** Any thread. */
@@ -192,6 +197,11 @@ void volume_submit(struct vol_req *req);
 
 /** For implementations, on the volume's loop: complete req with status. */
 void volume_done(struct vol_req *req, int status);
+
+/** From now on requests that read or change data, or the size, end with this status, but for those with VOL_INSIDER; 0: all pass
+ *  again.  quiet: posted to the volume's loop when what was begun before has ended; on that loop, one at a time.
+ *  NULL: any thread, and nobody waits. */
+void volume_bar(struct volume *vol, int status, struct loop_msg *quiet);
 
 /** VOL_GET_ATTRIBUTE and VOL_PUT_ATTRIBUTE, and wait.  Block: not on a loop. */
 int volume_get_attribute(struct volume *vol, const char *key, void **ret, size_t *ret_len) MUST_CHECK;

@@ -30,12 +30,13 @@ libdaemon_a_SOURCES = \
 	gateway/daemon.h \
 	gateway/exitcode.c gateway/exitcode.h \
 	gateway/inspect.c gateway/inspect.h \
+	gateway/kept.c gateway/kept.h \
 	gateway/mapdraw.c gateway/mapdraw.h \
 	gateway/metrics.c \
 	gateway/notify.c gateway/notify.h \
 	gateway/paths.c gateway/paths.h \
 	gateway/portals.c \
-	gateway/reopen.h gateway/reservations.c gateway/reservations.h \
+	gateway/reopen.h \
 	gateway/serve.c gateway/serve.h \
 	gateway/socket_path.c gateway/socket_path.h \
 	gateway/state.c gateway/state.h \

@@ -65,10 +65,15 @@ volume_summary(const struct daemon *daemon, const struct daemon_volume *volume)
 {
 	struct volume *vol = volume->vol;
 	int health = vol ? atomic_load(&vol->health) : volume->err;
+	const char *state = !vol ? "failed" : health ? "broken" : "online";
 	json_t *object = json_object();
 
+	if (vol && !health) {
+		health = atomic_load(&vol->barred);
+		state = health == LG_ESANITIZING ? "sanitizing" : health ? "sanitize-failed" : state;
+	}
 	json_object_set_new(object, "name", json_string(volume->conf.name));
-	json_object_set_new(object, "state", json_string(!vol ? "failed" : health ? "broken" : "online"));
+	json_object_set_new(object, "state", json_string(state));
 	json_object_set_new(object, "error",
 			    health ? error_json(health, vol ? err_text(health) : volume->why) : json_null());
 	json_object_set_new(object, "kind", json_string(config_store_kind(volume->conf.store)));

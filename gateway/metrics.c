@@ -79,7 +79,7 @@ volume_up(struct scrape *scrape)
 		struct volume *vol = daemon->volumes[i]->vol;
 
 		fprintf(scrape->out, "lungate_volume_up{volume=\"%s\"} %d\n", daemon->volumes[i]->conf.name,
-			vol && !atomic_load(&vol->health));
+			vol && !atomic_load(&vol->health) && !atomic_load(&vol->barred));
 	}
 	(void)pthread_mutex_unlock(&daemon->lock);
 }

@@ -47,9 +47,9 @@
 #include "gateway/commands.h"
 #include "gateway/daemon.h"
 #include "gateway/inspect.h"
+#include "gateway/kept.h"
 #include "gateway/notify.h"
 #include "gateway/reopen.h"
-#include "gateway/reservations.h"
 
 struct serve {
 	struct daemon daemon;
@@ -557,7 +557,7 @@ start(struct serve *serve, struct errinfo *info)
 	r = state_open(daemon->config.state_dir, &daemon->state, info);
 	if (r)
 		return r;
-	r = reservations_open(daemon->config.state_dir, info);
+	r = kept_open(daemon->config.state_dir, info);
 	if (r)
 		return r;
 	r = admin_open(daemon->config.control, daemon_commands, daemon_ncommands, daemon, &serve->admin,
@@ -586,7 +586,7 @@ stop(struct serve *serve)
 	daemon_close_volumes(daemon);
 	daemon_doing(daemon, "ending", "threads");
 	stop_engine(serve);
-	reservations_close();
+	kept_close();
 	state_close(&daemon->state);
 	stop_signals(serve);
 }

@@ -19,7 +19,8 @@
 #include "common/util.h"
 #include "gateway/admin.h"
 #include "gateway/daemon.h"
-#include "gateway/reservations.h"
+#include "gateway/kept.h"
+#include "gateway/scsi/scsi.h"
 #include "stores/stores.h"
 
 #define OPENERS_MAX 8
@@ -168,6 +169,14 @@ open_volume(struct daemon *daemon, struct daemon_volume *volume, struct errinfo 
 		r = volume_open(&spec, volume->loop, daemon->arena, &vol, info);
 	if (r)
 		return r;
+	r = scsi_recall(vol);
+	if (r) {
+		(void)volume_close(vol);
+		return err_set(info, r, "cannot tell whether a SANITIZE of it was cut off: %s", err_text(r));
+	}
+	if (atomic_load(&vol->barred))
+		log_warn("volume %s: %s; its data is not to be had until it is sanitized again",
+			 volume->conf.name, err_text(atomic_load(&vol->barred)));
 	r = registry_add(daemon->registry, vol);
 	if (r) {
 		(void)volume_close(vol);
@@ -621,7 +630,8 @@ daemon_volume_delete(struct daemon *daemon, const char *name, bool keep_data, bo
 		return err_set(info, -EBUSY, "volume \"%s\" is being imported; Ctrl-C there ends that", name);
 	if (volume->hold == HOLD_OPENING)
 		return err_set(info, -EBUSY,
-			       "volume \"%s\" is being opened, which takes some seconds; try again then", name);
+			       "volume \"%s\" is being opened, which takes some seconds; try again then",
+			       name);
 	if (daemon_volume_mapped(daemon, name, &target, &lun))
 		return err_set(info, -EBUSY,
 			       "volume \"%s\" is LUN %u of %s; first: lungate target unmap %s %u", name, lun,
@@ -652,7 +662,7 @@ daemon_volume_delete(struct daemon *daemon, const char *name, bool keep_data, bo
 	log_info("volume %s: %s", name, keep_data ? "forgotten, its data kept" : "deleted");
 	forget_volume(daemon, volume);
 	if (!keep_data)
-		reservations_forget(uuid);
+		kept_forget(uuid);
 	return 0;
 }
 

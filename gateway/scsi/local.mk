@@ -6,6 +6,8 @@ libgateway_a_SOURCES += \
 	gateway/scsi/sense.def \
 	gateway/scsi/alua.c \
 	gateway/scsi/inquiry.c \
+	gateway/scsi/keep.c \
+	gateway/scsi/keep.h \
 	gateway/scsi/log.c \
 	gateway/scsi/lu.c \
 	gateway/scsi/mode.c \

@@ -37,7 +37,9 @@ lu_new(struct volume *vol, const struct scsi_map_options *options, struct scsi_l
 
 	if (!lu)
 		return -ENOMEM;
-	rc = scsi_pr_load(vol, &lu->pr);
+	rc = scsi_sanitize_recall(vol, &lu->sanitize_failed, &lu->sanitize_ause);
+	if (rc == 0)
+		rc = scsi_pr_load(vol, &lu->pr);
 	if (rc < 0) {
 		free(lu);
 		return rc;

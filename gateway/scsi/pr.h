@@ -114,21 +114,7 @@ char *pr_text(const struct pr_state *state, size_t *ret_len);
 int pr_parse(const char *text, size_t len, struct pr_state *ret);
 /** What is kept for this unit; nothing kept is fine.  Blocks: not on a loop. */
 int scsi_pr_load(struct volume *vol, struct scsi_pr *pr);
-bool scsi_pr_can_keep(const struct volume *vol);
-
-/** A text on its way to where it is kept. */
-struct scsi_pr_saving {
-	struct volume *vol;
-	char *text; /* the caller's until done; NULL: what is kept goes */
-	size_t len;
-	int status; /* 0: durable */
-	void (*done)(struct scsi_pr_saving *saving);
-	/* private */
-	struct vol_req req;
-	struct loop_work work;
-};
-/** On the volume's loop; done runs there, maybe before this returns. */
-void scsi_pr_keep(struct scsi_pr_saving *saving);
+#define PR_KEPT "reservations" /* the name under which it is kept */
 
 /* -- of a unit ----------------------------------------------------------- */
 

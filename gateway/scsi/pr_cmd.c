@@ -3,7 +3,7 @@
  * PERSISTENT RESERVE IN and OUT (SPC-4 6.15, 6.16).
  *
  * OUT:
- *   new -> busy          the change is made on a copy; it has to be kept: saving (pr_save.c)
+ *   new -> busy          the change is made on a copy; it has to be kept: saving (keep.c)
  *   new -> in place      nothing to keep
  *   busy -> in place     saved
  *   busy -> failed       not saved: nothing has changed
@@ -19,6 +19,7 @@
  */
 #include <stdlib.h>
 
+#include "gateway/scsi/keep.h"
 #include "gateway/scsi/pr.h"
 #include "gateway/scsi/scsi_impl.h"
 
@@ -50,7 +51,7 @@ enum { STATE_NEW, STATE_SAVED, STATE_ABORTED };
 /* Of a task, in task->priv. */
 struct pr_out {
 	struct pr_change change;
-	struct scsi_pr_saving saving;
+	struct scsi_keeping keeping;
 	struct scsi_task *task;
 };
 
@@ -167,9 +168,9 @@ scsi_pr_recheck(struct scsi_lu *lu)
 /* -- saving -------------------------------------------------------------- */
 
 static void
-save_done(struct scsi_pr_saving *saving)
+save_done(struct scsi_keeping *keeping)
 {
-	struct pr_out *out = container_of(saving, struct pr_out, saving);
+	struct pr_out *out = container_of(keeping, struct pr_out, keeping);
 
 	out->task->lu->pr.busy = false;
 	scsi_task_pump(out->task);
@@ -179,7 +180,7 @@ static void
 out_free(struct scsi_task *task, struct pr_out *out)
 {
 	pr_change_fini(&out->change);
-	free(out->saving.text);
+	free(out->keeping.text);
 	free(out);
 	task->priv = NULL;
 }
@@ -187,10 +188,10 @@ out_free(struct scsi_task *task, struct pr_out *out)
 static enum scsi_step
 keep(struct scsi_task *task, struct pr_out *out)
 {
-	out->saving = (struct scsi_pr_saving){.vol = task->lu->vol, .done = save_done};
+	out->keeping = (struct scsi_keeping){.vol = task->lu->vol, .name = PR_KEPT, .done = save_done};
 	if (out->change.next.aptpl) {
-		out->saving.text = pr_text(&out->change.next, &out->saving.len);
-		if (!out->saving.text) {
+		out->keeping.text = pr_text(&out->change.next, &out->keeping.len);
+		if (!out->keeping.text) {
 			out_free(task, out);
 			return task_fail(task, SE_BUSY);
 		}
@@ -198,7 +199,7 @@ keep(struct scsi_task *task, struct pr_out *out)
 	task->state = STATE_SAVED;
 	task->lu->pr.busy = true;
 	out->task = task;
-	scsi_pr_keep(&out->saving); /* the task may be gone already */
+	scsi_keep(&out->keeping); /* the task may be gone already */
 	return STEP_WAIT;
 }
 
@@ -272,7 +273,7 @@ do_register(struct scsi_task *task, struct pr_change *change, struct pr_port who
 	struct pr_reg *own = pr_find(&change->next, &who);
 	int rc;
 
-	if ((flags & FLAG_APTPL) && !scsi_pr_can_keep(task->lu->vol))
+	if ((flags & FLAG_APTPL) && !scsi_can_keep(task->lu->vol))
 		return task_fail_param(task, AT_FLAGS);
 	if ((flags & FLAG_SPEC_I_PT) && (own || ignore || action_key == 0))
 		return task_fail_param(task, AT_FLAGS);
@@ -333,7 +334,7 @@ do_move(struct scsi_task *task, struct pr_change *change, const struct pr_port *
 	struct pr_reg *to;
 	int rc;
 
-	if ((list[MOVE_AT_FLAGS] & FLAG_APTPL) && !scsi_pr_can_keep(task->lu->vol))
+	if ((list[MOVE_AT_FLAGS] & FLAG_APTPL) && !scsi_can_keep(task->lu->vol))
 		return task_fail_param(task, MOVE_AT_FLAGS);
 	if (state->holder != own || !state->type)
 		return task_fail(task, SE_CONFLICT);
@@ -457,7 +458,7 @@ spc_pr_out(struct scsi_task *task)
 		return begin_out(task);
 	if (task->state == STATE_ABORTED)
 		return STEP_GOOD;
-	if (out->saving.status < 0)
+	if (out->keeping.status < 0)
 		step = task_fail(task, SE_INTERNAL_FAILURE);
 	else
 		step = put_in_place(task, &out->change);
@@ -521,7 +522,7 @@ put_full_status(const struct scsi_lu *lu, struct datain *in)
 static enum scsi_step
 put_capabilities(struct scsi_task *task)
 {
-	bool keeps = scsi_pr_can_keep(task->lu->vol);
+	bool keeps = scsi_can_keep(task->lu->vol);
 	struct datain in;
 
 	datain_begin(task, &in);

@@ -6,15 +6,10 @@
  * "isid", "target", "port", "all_ports", "key" and, at the one that holds the reservation, "holder". Numbers
  * of 64 bits are hexadecimal strings.
  *
- * Where: with the volume, as its attribute "reservations", so that it is there wherever the volume is opened;
- * a volume that keeps no attributes has it in the store (the gateway's own directory).  What the store still has of a
- * volume that does keep attributes, from before it did, is moved there when the unit is made; what the
- * volume says itself counts more.
- *
  * What is read was on a disk: nothing of it is trusted.  A text that does not fit
  * is an error, not an empty state: whoever was shut out must stay so.
  *
- * Threads: the store is set before the first unit is made; loading blocks its caller, saving the pool or nobody.
+ * Threads: any; loading blocks its caller.
  */
 #include <inttypes.h>
 #include <jansson.h>
@@ -23,107 +18,19 @@
 #include <string.h>
 
 #include "common/err.h"
-#include "common/log.h"
 #include "common/util.h"
-#include "common/volume.h"
+#include "gateway/scsi/keep.h"
 #include "gateway/scsi/pr.h"
 
-#define ATTRIBUTE "reservations"
-
-static struct scsi_pr_store kept;
-
-void
-scsi_set_pr_store(const struct scsi_pr_store *store)
-{
-	kept = store ? *store : (struct scsi_pr_store){0};
-}
-
-bool
-scsi_pr_can_keep(const struct volume *vol)
-{
-	return vol->attributes || kept.save != NULL;
-}
-
-/* -- saving -------------------------------------------------------------- */
-
-static void
-put_done(struct vol_req *req)
-{
-	struct scsi_pr_saving *saving = container_of(req, struct scsi_pr_saving, req);
-
-	saving->status = req->status;
-	if (req->status < 0)
-		log_error("volume %s: its persistent reservations cannot be kept: %s", saving->vol->name,
-			  err_text(req->status));
-	saving->done(saving);
-}
-
-static void
-save_run(struct loop_work *work)
-{
-	struct scsi_pr_saving *saving = container_of(work, struct scsi_pr_saving, work);
-
-	saving->status = kept.save(kept.arg, saving->vol->uuid, saving->text, saving->len);
-}
-
-static void
-save_done(struct loop_work *work)
-{
-	struct scsi_pr_saving *saving = container_of(work, struct scsi_pr_saving, work);
-
-	saving->done(saving);
-}
-
-void
-scsi_pr_keep(struct scsi_pr_saving *saving)
-{
-	if (saving->vol->attributes) {
-		saving->req = (struct vol_req){.vol = saving->vol,
-					       .op = VOL_PUT_ATTRIBUTE,
-					       .key = ATTRIBUTE,
-					       .value = saving->text,
-					       .value_len = saving->text ? saving->len : 0,
-					       .done = put_done};
-		volume_submit(&saving->req);
-		return;
-	}
-	saving->work = (struct loop_work){.run = save_run, .done = save_done};
-	loop_offload(saving->vol->loop, &saving->work);
-}
-
-/* -- loading ------------------------------------------------------------- */
-
-/* What the store has of a volume that keeps it by itself; *text: what the volume has. */
 static int
-move_in(struct volume *vol, char **text, size_t *len)
+check_text(const char *text, size_t len)
 {
 	struct pr_state state;
-	char *old = NULL;
-	size_t old_len = 0;
-	int rc = kept.load(kept.arg, vol->uuid, &old, &old_len);
+	int rc = pr_parse(text, len, &state);
 
-	if (rc < 0)
-		return rc == -ENOENT ? 0 : rc;
-	if (!*text) {
-		rc = pr_parse(old, old_len, &state);
-		if (rc == 0) {
-			pr_state_fini(&state);
-			rc = volume_put_attribute(vol, ATTRIBUTE, old, old_len);
-		}
-		if (rc < 0) {
-			free(old);
-			return rc;
-		}
-		log_info("volume %s: its persistent reservations are kept with the volume from now on",
-			 vol->name);
-		*text = old;
-		*len = old_len;
-	} else {
-		free(old);
-	}
-	/* if this fails the store has told; the volume's own counts next time, too */
-	(void)kept.save(kept.arg, vol->uuid, NULL, 0);
-	return 0;
+	if (rc == 0)
+		pr_state_fini(&state);
+	return rc;
 }
 
 int
@@ -131,19 +38,12 @@ scsi_pr_load(struct volume *vol, struct scsi_pr *pr)
 {
 	char *text = NULL;
 	size_t len = 0;
-	int rc = 0;
+	int rc = scsi_kept(vol, PR_KEPT, check_text, &text, &len);
 
-	if (vol->attributes) {
-		rc = volume_get_attribute(vol, ATTRIBUTE, (void **)&text, &len);
-		if (rc == 0 && kept.load)
-			rc = move_in(vol, &text, &len);
-	} else if (kept.load) {
-		rc = kept.load(kept.arg, vol->uuid, &text, &len);
-	}
 	if (rc == 0 && text)
 		rc = pr_parse(text, len, &pr->state);
 	free(text);
-	return rc == -ENOENT ? 0 : rc;
+	return rc;
 }
 
 /* -- writing ------------------------------------------------------------- */

@@ -214,18 +214,20 @@ int scsi_target_set_access(struct scsi_target *target, uint16_t tpgt, enum scsi_
 /** Any thread.  As it is now, initiators' explicit changes included.  -ENOENT. */
 int scsi_target_get_access(struct scsi_target *target, uint16_t tpgt, enum scsi_access *ret);
 
-/* -- persistent reservations that survive power loss (APTPL) -- */
+/* -- what outlives the daemon: persistent reservations (APTPL), a SANITIZE that has not succeeded -- */
 
-/** Where those of volumes are kept that keep no attributes themselves, by the volume's uuid.  Both block. */
-struct scsi_pr_store {
-	/** What was saved last: malloc()ed, the caller's.  -ENOENT: nothing.  From scsi_target_map(). */
-	int (*load)(void *arg, const uint8_t uuid[UUID_LEN], char **ret, size_t *ret_len);
-	/** Durable when it returns 0.  text NULL: forget it.  On the pool, or from scsi_target_map(). */
-	int (*save)(void *arg, const uint8_t uuid[UUID_LEN], const char *text, size_t len);
+/** Where it is kept for volumes that keep no attributes themselves, a text for a name and the volume's uuid.  Both block. */
+struct scsi_store {
+	/** What was saved last: malloc()ed, the caller's.  -ENOENT: nothing.  From scsi_target_map() and scsi_recall(). */
+	int (*load)(void *arg, const char *name, const uint8_t uuid[UUID_LEN], char **ret, size_t *ret_len);
+	/** Durable when it returns 0.  text NULL: forget it.  On the pool, or where load is called. */
+	int (*save)(void *arg, const char *name, const uint8_t uuid[UUID_LEN], const char *text, size_t len);
 	void *arg;
 };
-/** Before the first mapping, copied; NULL: there is none, and initiators of such volumes are told so. */
-void scsi_set_pr_store(const struct scsi_pr_store *store);
+/** Before the first mapping, copied; NULL: there is none: such volumes are not sanitized and keep no reservations. */
+void scsi_set_store(const struct scsi_store *store);
+/** Before others get at a volume that was opened: bars it when a SANITIZE of it has not succeeded.  Blocks: not on a loop. */
+int scsi_recall(struct volume *vol);
 
 /* scsi_tmf_submit(), scsi_nexus_new() and scsi_nexus_free(): on a loop. */
 /** One per session.  initiator: its iSCSI name; isid and tpgt make the port names of VPD 83 and reservations.

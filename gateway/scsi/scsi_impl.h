@@ -10,6 +10,7 @@
  *   tmf.c       task management
  *   alua.c      target port groups         pr*.c    persistent reservations
  *   sanitize.c  what goes on after its command
+ *   keep.c      what outlives the daemon
  *   spc.c inquiry.c mode.c log.c sbc.c sbc_more.c xcopy*.c   the commands
  *
  * A command is a step function: called with task->state 0 first, and again each
@@ -497,8 +498,8 @@ unsigned scsi_sanitize_progress(const struct scsi_sanitize *job);
 void scsi_sanitize_forget(struct scsi_lu *lu, const struct scsi_task *task);
 /** On home: break off what holds this slot. */
 void scsi_sanitize_cancel(struct scsi_lu *lu, const struct scsi_slot *slot);
-/** No SANITIZE is shorter, ms: who polls for progress sees some.  For tests. */
-extern unsigned scsi_sanitize_floor_ms;
+/** What is known of a SANITIZE of this volume that has not succeeded, which bars it.  Blocks. */
+int scsi_sanitize_recall(struct volume *vol, bool *ret_failed, bool *ret_ause);
 
 /* -- the commands -------------------------------------------------------- */
 

@@ -144,8 +144,8 @@ scsi_target_map_with(struct scsi_target *target, unsigned lun, struct volume *vo
 		return err_set(info, rc, "volume %s is %sremovable where it is mapped already", vol->name,
 			       options->removable ? "not " : "");
 	if (rc < 0)
-		return err_set(info, rc, "volume %s: its persistent reservations: %s", vol->name,
-			       err_text(rc));
+		return err_set(info, rc, "volume %s: what is kept of its reservations and SANITIZE: %s",
+			       vol->name, err_text(rc));
 	atomic_store(&slot->lu, lu);
 	atomic_fetch_add(&target->inventory, 1);
 	return 0;

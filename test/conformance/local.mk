@@ -13,5 +13,5 @@ EXTRA_DIST += test/conformance/reservations.sh
 
 FAMILIES = *
 check-conformance: lungate$(EXEEXT)
-	srcdir='$(abs_top_srcdir)' builddir='$(abs_top_builddir)' FAMILIES='$(FAMILIES)' $(srcdir)/test/conformance/run.sh
+	srcdir='$(abs_top_srcdir)' builddir='$(abs_top_builddir)' FAILPOINTS='$(enable_failpoints)' FAMILIES='$(FAMILIES)' $(srcdir)/test/conformance/run.sh
 .PHONY: check-conformance

@@ -119,6 +119,7 @@ begin_input(void *arg)
 	for (struct scsi_itl *itl = lu->itls; itl; itl = itl->next)
 		scsi_pr_link(lu, itl);
 	lu->sanitize_failed = false;
+	volume_bar(&rig.disk->vol, 0, NULL);
 	(void)scsi_target_set_access(rig.target, 1, SCSI_ACCESS_OPTIMIZED);
 	begun = 1;
 	ended = 0;
@@ -176,6 +177,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!rig.home) {
 		rig_init(&rig, &(struct rig_options){.size = 2u << 20, .write_cache = true});
+		rig.disk->vol.attributes = true;
 		(void)atexit(stop);
 	}
 	(void)loop_call(rig.home, begin_input, NULL);

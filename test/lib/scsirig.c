@@ -91,29 +91,57 @@ disk_map(struct disk *disk, struct vol_req *req)
 	return 0;
 }
 
+static struct disk_attribute *
+find_attribute(struct disk *disk, const char *key)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(disk->attributes); i++)
+		if (disk->attributes[i].value && !strcmp(disk->attributes[i].key, key))
+			return &disk->attributes[i];
+	return NULL;
+}
+
+const char *
+disk_attribute(struct disk *disk, const char *key)
+{
+	struct disk_attribute *attribute = find_attribute(disk, key);
+
+	return attribute ? attribute->value : NULL;
+}
+
 static int
 disk_get_attribute(struct disk *disk, struct vol_req *req)
 {
-	if (!disk->attribute)
+	struct disk_attribute *attribute = find_attribute(disk, req->key);
+
+	if (!attribute)
 		return 0;
-	req->value = malloc(disk->attribute_len);
+	req->value = malloc(attribute->len);
 	assert(req->value);
-	memcpy(req->value, disk->attribute, disk->attribute_len);
-	req->value_len = disk->attribute_len;
+	memcpy(req->value, attribute->value, attribute->len);
+	req->value_len = attribute->len;
 	return 0;
 }
 
 static int
 disk_put_attribute(struct disk *disk, const struct vol_req *req)
 {
-	free(disk->attribute);
-	disk->attribute = NULL;
-	disk->attribute_len = req->value_len;
-	if (req->value_len) {
-		disk->attribute = malloc(req->value_len);
-		assert(disk->attribute);
-		memcpy(disk->attribute, req->value, req->value_len);
+	struct disk_attribute *attribute = find_attribute(disk, req->key);
+
+	if (attribute) {
+		free(attribute->value);
+		attribute->value = NULL;
 	}
+	if (!req->value_len)
+		return 0;
+	attribute = disk->attributes;
+	while (attribute->value)
+		attribute++;
+	assert(attribute < disk->attributes + ARRAY_SIZE(disk->attributes));
+	(void)snprintf(attribute->key, sizeof(attribute->key), "%s", req->key);
+	attribute->value = calloc(1, req->value_len + 1); /* a text */
+	assert(attribute->value);
+	memcpy(attribute->value, req->value, req->value_len);
+	attribute->len = req->value_len;
 	return 0;
 }
 
@@ -300,7 +328,8 @@ disk_free(struct disk *disk)
 	assert(disk->vol.refs == 0);
 	pthread_mutex_destroy(&disk->lock);
 	pthread_cond_destroy(&disk->cond);
-	free(disk->attribute);
+	for (unsigned i = 0; i < ARRAY_SIZE(disk->attributes); i++)
+		free(disk->attributes[i].value);
 	free(disk->present);
 	free(disk->bytes);
 	free(disk);
@@ -339,7 +368,6 @@ rig_init(struct rig *rig, const struct rig_options *options)
 	int rc;
 
 	*rig = (struct rig){0};
-	scsi_sanitize_floor_ms = 0;
 	rc = loop_new("home", 0, &rig->home);
 	rc |= loop_start(rig->home);
 	rig->front = rig->home;

@@ -25,8 +25,11 @@ struct disk {
 	_Atomic bool later; /* requests complete by a message */
 	_Atomic unsigned seen[VOL_OP_COUNT];
 	_Atomic unsigned fua[VOL_OP_COUNT];
-	char *attribute;               /* the only one; on the loop */
-	size_t attribute_len;
+	struct disk_attribute {
+		char key[VOLUME_KEY_MAX + 1];
+		char *value;
+		size_t len;
+	} attributes[2]; /* on the loop */
 	struct vol_req *queue; /* held */
 	pthread_mutex_t lock;
 	pthread_cond_t cond; /* held changed */
@@ -65,6 +68,8 @@ void disk_wait_held(struct disk *disk, unsigned n);
 void disk_release_op(struct disk *disk, enum vol_op op);
 /** Let them go, hold no more. */
 void disk_release(struct disk *disk);
+/** The value, NULL when there is none.  While the loop rests. */
+const char *disk_attribute(struct disk *disk, const char *key);
 
 /** One command.  Zero it, fill in the first part. */
 struct cmd {

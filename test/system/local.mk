@@ -4,7 +4,7 @@ EXTRA_DIST += test/system/lib.sh
 DAEMON_SYSTEM_TESTS = test/system/serve.sh test/system/config.sh test/system/changes.sh test/system/refusals.sh \
 	test/system/mount.sh test/system/portals.sh test/system/live.sh test/system/access.sh \
 	test/system/mistakes.sh test/system/reservations.sh \
-	test/system/late-store.sh
+	test/system/late-store.sh test/system/sanitize.sh
 TESTS += $(DAEMON_SYSTEM_TESTS)
 EXTRA_DIST += $(DAEMON_SYSTEM_TESTS)
 
@@ -21,3 +21,10 @@ TESTS += test/system/linux-initiator.sh
 EXTRA_DIST += test/system/linux-initiator.sh test/linux/packages.sh test/linux/initrd.sh \
 	test/linux/guest/init test/linux/guest/run.sh test/linux/guest/lib.sh test/linux/guest/files.sh \
 	test/linux/guest/commands.sh test/linux/guest/paths.sh test/linux/guest/accounts.sh
+
+if HAVE_LIBISCSI
+check_PROGRAMS += test/system/scsi_cdb
+test_system_scsi_cdb_SOURCES = test/system/scsi_cdb.c
+test_system_scsi_cdb_CFLAGS = $(AM_CFLAGS) $(ISCSI_CFLAGS)
+test_system_scsi_cdb_LDADD = $(COMMON_LIBS) $(ISCSI_LIBS)
+endif

@@ -84,7 +84,7 @@ mv "$work/state/reservations/$ram" "$work/state/reservations/$old.json"
 cp "$work/state/reservations/$old.json" "$work/state/reservations/$thin.json"
 start_daemon
 local_files 0
-grep -q "volume old: its persistent reservations are kept with the volume from now on" "$work/daemon.log" ||
+grep -q "volume old: reservations: kept with the volume from now on" "$work/daemon.log" ||
 	fail "the log does not say so"
 # what a volume says itself counts more
 two 1 lost

@@ -21,11 +21,11 @@ static int save_rc;
 static _Atomic unsigned saves;
 
 static int
-load(void *arg, const uint8_t *uuid, char **ret, size_t *ret_len)
+load(void *arg, const char *name, const uint8_t *uuid, char **ret, size_t *ret_len)
 {
 	(void)arg;
 	(void)uuid;
-	if (!kept)
+	if (!kept || strcmp(name, "reservations") != 0)
 		return -ENOENT;
 	*ret = strdup(kept);
 	*ret_len = strlen(kept);
@@ -33,10 +33,11 @@ load(void *arg, const uint8_t *uuid, char **ret, size_t *ret_len)
 }
 
 static int
-save(void *arg, const uint8_t *uuid, const char *text, size_t len)
+save(void *arg, const char *name, const uint8_t *uuid, const char *text, size_t len)
 {
 	(void)arg;
 	(void)uuid;
+	ck_assert_str_eq(name, "reservations");
 	saves++;
 	if (save_rc)
 		return save_rc;
@@ -48,10 +49,10 @@ save(void *arg, const uint8_t *uuid, const char *text, size_t len)
 static void
 setup_pr(void)
 {
-	static const struct scsi_pr_store store = {.load = load, .save = save};
+	static const struct scsi_store store = {.load = load, .save = save};
 
 	ck_assert_int_eq(loop_pool_init(1), 0);
-	scsi_set_pr_store(&store);
+	scsi_set_store(&store);
 	save_rc = 0;
 	saves = 0;
 	setup();
@@ -62,7 +63,7 @@ teardown_pr(void)
 {
 	teardown();
 	loop_pool_fini();
-	scsi_set_pr_store(NULL);
+	scsi_set_store(NULL);
 	free(kept);
 	kept = NULL;
 }
@@ -575,7 +576,7 @@ START_TEST(kept_over_power_loss)
 	GOOD(run_on(1, CDB(0x28, [8] = 1), 0, 512));
 	GOOD(out(1, REGISTER_IGNORE, 0, 0, 0)); /* APTPL 0: forgotten from here on */
 	ck_assert_ptr_null(kept);
-	ck_assert_ptr_null(rig.disk->attribute);
+	ck_assert_ptr_null(disk_attribute(rig.disk, "reservations"));
 	CONFLICT(run_on(1, CDB(0x28, [8] = 1), 0, 512));
 	map_again();
 	ck_assert_uint_eq(keys(), 0);
@@ -594,7 +595,7 @@ START_TEST(moved_to_the_volume)
 	rig.disk->vol.attributes = true;
 	map_again();
 	ck_assert_ptr_null(kept);
-	ck_assert_ptr_nonnull(rig.disk->attribute);
+	ck_assert_ptr_nonnull(disk_attribute(rig.disk, "reservations"));
 	ck_assert_uint_eq(reserved_as(&key), PR_EA);
 	CONFLICT(run_on(1, CDB(0x28, [8] = 1), 0, 512));
 	map_again();
@@ -631,7 +632,7 @@ START_TEST(not_moved)
 	kept = strdup("{");
 	ck_assert_int_eq(scsi_target_map(rig.target, 0, &rig.disk->vol, NULL), LG_EDAMAGED);
 	ck_assert_ptr_nonnull(kept);
-	ck_assert_ptr_null(rig.disk->attribute);
+	ck_assert_ptr_null(disk_attribute(rig.disk, "reservations"));
 	free(kept);
 	kept = good;
 	ck_assert_int_eq(scsi_target_map(rig.target, 0, &rig.disk->vol, NULL), 0);
@@ -644,7 +645,7 @@ END_TEST
 /* Nobody keeps them for a volume that does not: initiators are told so.  One that does needs nobody. */
 START_TEST(without_a_store)
 {
-	scsi_set_pr_store(NULL);
+	scsi_set_store(NULL);
 	map_again();
 	in(2);
 	ck_assert_uint_eq(in_buf[2], 0x1c);
@@ -707,8 +708,8 @@ START_TEST(damaged_text_is_refused)
 	ck_assert_int_eq(scsi_target_map(rig.target, 0, &rig.disk->vol, NULL), LG_EDAMAGED);
 	/* the volume's own, too */
 	rig.disk->vol.attributes = true;
-	rig.disk->attribute = strdup("{");
-	rig.disk->attribute_len = 1;
+	rig.disk->attributes[0] =
+		(struct disk_attribute){.key = "reservations", .value = strdup("{"), .len = 1};
 	ck_assert_int_eq(scsi_target_map(rig.target, 0, &rig.disk->vol, NULL), LG_EDAMAGED);
 }
 END_TEST

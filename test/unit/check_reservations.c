@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "common/vfs.h"
-#include "gateway/reservations.h"
+#include "gateway/kept.h"
 #include "gateway/scsi/scsi_impl.h"
 #include "test/unit/scsi_run.h"
 
@@ -22,7 +22,7 @@ setup_dir(void)
 	(void)snprintf(state_dir, sizeof(state_dir), "/tmp/lungate-reservations-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(state_dir));
 	ck_assert_int_eq(loop_pool_init(1), 0);
-	ck_assert_int_eq(reservations_open(state_dir, NULL), 0);
+	ck_assert_int_eq(kept_open(state_dir, NULL), 0);
 	setup();
 	uuid_format(rig.disk->vol.uuid, uuid);
 	(void)snprintf(path, sizeof(path), "%s/reservations/%s.json", state_dir, uuid);
@@ -35,10 +35,12 @@ teardown_dir(void)
 
 	teardown();
 	loop_pool_fini();
-	reservations_close();
+	kept_close();
 	(void)unlink(path);
 	(void)snprintf(folder, sizeof(folder), "%s/reservations", state_dir);
 	ck_assert_int_eq(rmdir(folder), 0); /* and nothing else is left in it */
+	(void)snprintf(folder, sizeof(folder), "%s/sanitize", state_dir);
+	ck_assert_int_eq(rmdir(folder), 0);
 	ck_assert_int_eq(rmdir(state_dir), 0);
 }
 
@@ -59,8 +61,8 @@ restart(void)
 	int rc;
 
 	ck_assert_int_eq(scsi_target_unmap(rig.target, 0), 0);
-	reservations_close();
-	ck_assert_int_eq(reservations_open(state_dir, NULL), 0);
+	kept_close();
+	ck_assert_int_eq(kept_open(state_dir, NULL), 0);
 	rc = scsi_target_map(rig.target, 0, &rig.disk->vol, NULL);
 	if (rc == 0)
 		rig_clear_attentions(&rig);
@@ -80,7 +82,7 @@ START_TEST(kept_over_a_restart)
 	ck_assert_int_eq(run_on(1, CDB(0x28, [8] = 1), 0, 512), SCSI_RESERVATION_CONFLICT);
 	expect_good(CDB(0x28, [8] = 1), 0, 512);
 	/* a deleted volume leaves nothing */
-	reservations_forget(rig.disk->vol.uuid);
+	kept_forget(rig.disk->vol.uuid);
 	ck_assert_int_eq(access(path, F_OK), -1);
 	ck_assert_int_eq(restart(), 0);
 	ck_assert_int_eq(run_on(1, CDB(0x28, [8] = 1), 0, 512), SCSI_GOOD);

@@ -101,6 +101,7 @@ good_of(const struct scsi_command *command)
 
 START_TEST(every_command_is_carried_out)
 {
+	rig.disk->vol.attributes = true; /* SANITIZE has to be remembered somewhere */
 	for (unsigned i = 0; i < scsi_ncommands; i++) {
 		const struct scsi_command *command = &scsi_commands[i];
 		const struct good *good = good_of(command);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Copies, SANITIZE, atomic writes, removable media, port groups, log pages. */
 #include <check.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,6 +166,13 @@ END_TEST
 
 /* -- SANITIZE ------------------------------------------------------------ */
 
+static void
+setup_keeping(void)
+{
+	setup();
+	rig.disk->vol.attributes = true;
+}
+
 START_TEST(overwrites)
 {
 	size_t size = 8u << 20;
@@ -245,6 +253,9 @@ START_TEST(sanitize_fails)
 	rig.disk->fail = 0;
 	expect_sense(CDB(0x28, [8] = 1), 0, 0x033103);
 	expect_sense(CDB(0x48, 0x1f), 0, 0x033103); /* AUSE was 0 */
+	expect_sense(CDB(0x48, 0x22), 0, S_CDB);    /* and does not become 1 */
+	ck_assert_uint_eq(get_be16(cmd.task.sense + 16), 1);
+	ck_assert_uint_eq(cmd.task.sense[15], 0xcd);
 	expect_good(CDB(0x48, 0x02), 0, 0);
 	expect_good(CDB(0x28, [8] = 1), 0, 512);
 	rig.disk->fail = -EIO;
@@ -255,12 +266,233 @@ START_TEST(sanitize_fails)
 }
 END_TEST
 
+static void
+map_again(void)
+{
+	ck_assert_int_eq(scsi_target_unmap(rig.target, 0), 0);
+	rig.disk->vol.barred = 0; /* as a volume that is opened anew */
+	ck_assert_int_eq(scsi_target_map(rig.target, 0, &rig.disk->vol, NULL), 0);
+	rig_clear_attentions(&rig);
+}
+
+/* The record is there before anything is touched, as long as it is not through, and over restarts. */
+START_TEST(sanitize_is_remembered)
+{
+	rig.disk->later = _i;
+	disk_hold(rig.disk, VOL_PUT_ATTRIBUTE);
+	cmd_init(&cmd, &rig, 0, CDB(0x48, 0xa2), 16); /* IMMED, AUSE */
+	cmd_begin(&cmd);
+	disk_wait_held(rig.disk, 1);
+	ck_assert(!cmd.task.silent);
+	ck_assert_uint_eq(rig.disk->seen[VOL_UNMAP], 0);
+	ck_assert_int_eq(rig.disk->vol.barred, LG_ESANITIZING);
+	rig.disk->fail_op = VOL_UNMAP;
+	rig.disk->fail = -EIO;
+	disk_release(rig.disk);
+	cmd_wait(&cmd);
+	ck_assert_int_eq(cmd.task.status, SCSI_GOOD); /* that it has begun */
+	while (run(CDB(0x00), 0, 0) != SCSI_GOOD && cmd_sense(&cmd) == S_SANITIZING)
+		;
+	ck_assert_uint_eq(cmd_sense(&cmd), 0x033103);
+	ck_assert_ptr_nonnull(disk_attribute(rig.disk, "sanitize"));
+	map_again();
+	ck_assert_int_eq(rig.disk->vol.barred, LG_ESANITIZE);
+	expect_sense(CDB(0x28, [8] = 1), 0, 0x033103);
+	/* another that fails without AUSE */
+	expect_sense(CDB(0x48, 0x02), 0, 0x033103);
+	map_again();
+	expect_sense(CDB(0x48, 0x1f), 0, 0x033103);
+	rig.disk->fail = 0;
+	expect_good(CDB(0x48, 0x02), 0, 0);
+	ck_assert_ptr_null(disk_attribute(rig.disk, "sanitize"));
+	ck_assert_int_eq(rig.disk->vol.barred, 0);
+	map_again();
+	expect_good(CDB(0x28, [8] = 1), 0, 512);
+}
+END_TEST
+
+START_TEST(sanitize_is_left)
+{
+	rig.disk->fail_op = VOL_UNMAP;
+	rig.disk->fail = -EIO;
+	expect_sense(CDB(0x48, 0x22), 0, 0x033103);
+	map_again();
+	expect_sense(CDB(0x00), 0, 0x033103);
+	/* the record does not go */
+	rig.disk->fail_op = VOL_PUT_ATTRIBUTE;
+	expect_sense(CDB(0x48, 0x1f), 0, 0x044400);
+	expect_sense(CDB(0x00), 0, 0x033103);
+	rig.disk->fail = 0;
+	expect_good(CDB(0x48, 0x1f), 0, 0);
+	ck_assert_ptr_null(disk_attribute(rig.disk, "sanitize"));
+	expect_good(CDB(0x28, [8] = 1), 0, 512);
+	map_again();
+	expect_good(CDB(0x28, [8] = 1), 0, 512);
+	expect_good(CDB(0x48, 0x1f), 0, 0);
+}
+END_TEST
+
+START_TEST(sanitize_cannot_be_remembered)
+{
+	static const char damaged[] = "{\"format\": 1, \"ause\": tru";
+	uint32_t wipes;
+
+	memset(rig.disk->bytes, 'x', 512);
+	rig.disk->fail_op = VOL_PUT_ATTRIBUTE;
+	rig.disk->fail = -ENOSPC;
+	expect_sense(CDB(0x48, 0x82), 0, 0x044400);
+	expect_sense(CDB(0x48, 0x02), 0, 0x044400);
+	rig.disk->vol.attributes = false; /* and there is no other place */
+	expect_sense(CDB(0x48, 0x02), 0, 0x044400);
+	rig.disk->vol.attributes = true;
+	rig.disk->fail = 0;
+	ck_assert_uint_eq(rig.disk->seen[VOL_UNMAP], 0);
+	expect_good(CDB(0x28, [8] = 1), 0, 512);
+	ck_assert_uint_eq(in_buf[0], 'x');
+	/* nor forgotten: it counts as failed */
+	disk_hold(rig.disk, VOL_FLUSH);
+	cmd_init(&cmd, &rig, 0, CDB(0x48, 0x02), 16);
+	cmd_begin(&cmd);
+	disk_wait_held(rig.disk, 1);
+	wipes = rig.disk->seen[VOL_UNMAP];
+	ck_assert_uint_gt(wipes, 0);
+	rig.disk->fail = -EIO;
+	disk_release(rig.disk);
+	cmd_wait(&cmd);
+	ck_assert_int_eq(cmd.task.status, SCSI_CHECK_CONDITION);
+	ck_assert_uint_eq(cmd_sense(&cmd), 0x033103);
+	ck_assert_ptr_nonnull(disk_attribute(rig.disk, "sanitize"));
+	/* a failed unit whose next SANITIZE is refused stays what it was */
+	expect_sense(CDB(0x48, 0x02), 0, 0x044400);
+	ck_assert_uint_eq(rig.disk->seen[VOL_UNMAP], wipes);
+	expect_sense(CDB(0x00), 0, 0x033103);
+	ck_assert_int_eq(rig.disk->vol.barred, LG_ESANITIZE);
+	rig.disk->fail = 0;
+	expect_good(CDB(0x48, 0x02), 0, 0);
+	/* what does not say AUSE is without it */
+	rig.disk->attributes[0] =
+		(struct disk_attribute){.key = "sanitize", .value = strdup(damaged), .len = strlen(damaged)};
+	map_again();
+	expect_sense(CDB(0x48, 0x1f), 0, 0x033103);
+	rig.disk->fail_op = VOL_GET_ATTRIBUTE;
+	rig.disk->fail = -EIO;
+	ck_assert_int_eq(scsi_target_unmap(rig.target, 0), 0);
+	ck_assert_int_eq(scsi_target_map(rig.target, 0, &rig.disk->vol, NULL), -EIO);
+}
+END_TEST
+
+struct look {
+	struct vol_req req;
+	struct page *pages[2];
+	_Atomic bool done;
+};
+
+static void
+look_done(struct vol_req *req)
+{
+	struct look *look = container_of(req, struct look, req);
+
+	atomic_store(&look->done, true);
+}
+
+static void
+look_begin(struct look *look, enum vol_op op, uint32_t flags)
+{
+	*look = (struct look){.req = {.vol = &rig.disk->vol,
+				      .op = op,
+				      .flags = flags,
+				      .length = op == VOL_RESIZE ? 4u << 20 : 4096,
+				      .pages = look->pages,
+				      .npages = op == VOL_READ ? 1 : 0,
+				      .done = look_done}};
+	volume_submit(&look->req);
+}
+
+static int
+look_wait(struct look *look)
+{
+	while (!atomic_load(&look->done))
+		rig_settle(&rig);
+	if (look->req.op == VOL_READ && look->req.status == 0)
+		page_unref(look->pages[0]);
+	return look->req.status;
+}
+
+static int
+look(enum vol_op op, uint32_t flags)
+{
+	struct look one;
+
+	look_begin(&one, op, flags);
+	return look_wait(&one);
+}
+
+/* The mount and whoever else comes to the volume by another door. */
+START_TEST(sanitize_bars_other_doors)
+{
+	static const enum vol_op data[] = {VOL_READ, VOL_UNMAP, VOL_ZERO, VOL_RESIZE};
+	struct look early;
+
+	/* what they began before is waited for */
+	disk_hold(rig.disk, VOL_ZERO);
+	look_begin(&early, VOL_ZERO, 0);
+	disk_wait_held(rig.disk, 1);
+	cmd_init(&cmd, &rig, 0, CDB(0x48, 0x22), 16);
+	cmd_begin(&cmd);
+	rig_settle(&rig);
+	ck_assert_int_eq(rig.disk->vol.barred, LG_ESANITIZING);
+	ck_assert_uint_eq(rig.disk->seen[VOL_PUT_ATTRIBUTE], 0);
+	disk_hold(rig.disk, VOL_UNMAP);
+	disk_release_op(rig.disk, VOL_ZERO);
+	ck_assert_int_eq(look_wait(&early), 0);
+	disk_wait_held(rig.disk, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(data); i++)
+		ck_assert_int_eq(look(data[i], 0), LG_ESANITIZING);
+	ck_assert_int_eq(look(VOL_FLUSH, 0), 0);
+	ck_assert_int_eq(look(VOL_READ, VOL_INSIDER), 0);
+	rig.disk->fail_op = VOL_UNMAP;
+	rig.disk->fail = -EIO;
+	disk_release(rig.disk);
+	cmd_wait(&cmd);
+	ck_assert_int_eq(cmd.task.status, SCSI_CHECK_CONDITION);
+	rig.disk->fail = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(data); i++)
+		ck_assert_int_eq(look(data[i], 0), LG_ESANITIZE);
+	expect_good(CDB(0x48, 0x1f), 0, 0);
+	ck_assert_int_eq(look(VOL_READ, 0), 0);
+}
+END_TEST
+
+static void *
+unmap_main(void *arg)
+{
+	int *rc = arg;
+
+	*rc = scsi_target_unmap(rig.target, 0);
+	return NULL;
+}
+
 START_TEST(unmapping_breaks_it_off)
 {
-	scsi_sanitize_floor_ms = 3600000; /* it would take an hour */
+	pthread_t thread;
+	int rc = -1;
+
+	disk_hold(rig.disk, VOL_UNMAP);
 	expect_good(CDB(0x48, 0x82), 0, 0);
-	rig_settle(&rig);
-	ck_assert_int_eq(scsi_target_unmap(rig.target, 0), 0);
+	disk_wait_held(rig.disk, 1);
+	ck_assert_int_eq(pthread_create(&thread, NULL, unmap_main, &rc), 0);
+	while (!(atomic_load(&rig.target->slots[0].users) & SLOT_CLOSING))
+		rig_settle(&rig);
+	disk_release(rig.disk);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_int_eq(rc, 0);
+	ck_assert_uint_lt(rig.disk->seen[VOL_UNMAP], 4);
+	ck_assert_int_eq(rig.disk->vol.barred, LG_ESANITIZE);
+	ck_assert_int_eq(scsi_target_map(rig.target, 0, &rig.disk->vol, NULL), 0);
+	rig_clear_attentions(&rig);
+	expect_sense(CDB(0x00), 0, 0x033103);
+	expect_good(CDB(0x48, 0x02), 0, 0);
+	expect_good(CDB(0x00), 0, 0);
 }
 END_TEST
 
@@ -423,16 +655,24 @@ main(void)
 	tcase_add_test(tcase, copies_on_a_unit);
 	tcase_add_test(tcase, copies_between_units);
 	tcase_add_test(tcase, copies_that_fail);
-	tcase_add_test(tcase, overwrites);
-	tcase_add_test(tcase, sanitize_goes_on);
-	tcase_add_test(tcase, sanitize_loses_its_task);
-	tcase_add_test(tcase, sanitize_fails);
-	tcase_add_test(tcase, unmapping_breaks_it_off);
 	tcase_add_test(tcase, atomic_writes);
 	tcase_add_test(tcase, removable_medium);
 	tcase_add_test(tcase, port_groups);
 	tcase_add_test(tcase, places_of_groups_are_given_again);
 	tcase_add_test(tcase, log_pages);
+	suite_add_tcase(suite, tcase);
+	tcase = tcase_create("sanitize");
+	tcase_set_timeout(tcase, 60);
+	tcase_add_checked_fixture(tcase, setup_keeping, teardown);
+	tcase_add_test(tcase, overwrites);
+	tcase_add_test(tcase, sanitize_goes_on);
+	tcase_add_test(tcase, sanitize_loses_its_task);
+	tcase_add_test(tcase, sanitize_fails);
+	tcase_add_test(tcase, sanitize_is_left);
+	tcase_add_test(tcase, sanitize_cannot_be_remembered);
+	tcase_add_test(tcase, sanitize_bars_other_doors);
+	tcase_add_test(tcase, unmapping_breaks_it_off);
+	tcase_add_loop_test(tcase, sanitize_is_remembered, 0, 2);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

@@ -296,6 +296,25 @@ attribute(enum vol_op op, const char *key, size_t len)
 	return submit_from(&w, away, away);
 }
 
+START_TEST(bars_keep_data_in)
+{
+	static const enum vol_op data[] = {VOL_READ, VOL_WRITE,         VOL_UNMAP,
+					   VOL_ZERO, VOL_COMPARE_WRITE, VOL_RESIZE};
+	struct waited w = {.req = {.op = VOL_UNMAP, .flags = VOL_INSIDER, .length = BLOCK}};
+
+	volume_bar(&fake.vol, LG_ESANITIZE, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(data); i++)
+		ck_assert_int_eq(simple(data[i], 0, BLOCK), LG_ESANITIZE);
+	ck_assert_uint_eq(fake.submitted, 0);
+	ck_assert_int_eq(simple(VOL_FLUSH, 0, 0), 0);
+	ck_assert_int_eq(submit_from(&w, NULL, NULL), 0);
+	ck_assert_uint_eq(fake.submitted, 2);
+	volume_bar(&fake.vol, 0, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(data); i++)
+		ck_assert_int_eq(simple(data[i], 0, BLOCK), 0);
+}
+END_TEST
+
 START_TEST(attributes_have_rules)
 {
 	static const char *const bad[] = {"", ".a", "A", "a/b", "a b", "a\n", "0123456789012345678901234"};
@@ -580,6 +599,7 @@ main(void)
 	tcase_add_test(tc, page_arrays_must_fit);
 	tcase_add_test(tc, read_only_volumes_do_not_change);
 	tcase_add_test(tc, health_ends_promises);
+	tcase_add_test(tc, bars_keep_data_in);
 	tcase_add_test(tc, attributes_have_rules);
 	tcase_add_test(tc, failed_reads_leave_no_pages);
 	tcase_add_loop_test(tc, done_runs_where_it_belongs, 0, (int)ARRAY_SIZE(journeys));
