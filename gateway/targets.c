@@ -377,6 +377,7 @@ daemon_target_map(struct daemon *daemon, const char *name, int64_t lun, const ch
 		(void)scsi_target_unmap(target->scsi, (unsigned)lun);
 		return r;
 	}
+	iscsi_target_luns_changed(daemon->iscsi, target->name);
 	*ret_lun = (unsigned)lun;
 	log_info("target %s: LUN %u is volume %s", target->name, *ret_lun, volume);
 	return 0;
@@ -396,13 +397,15 @@ daemon_targets_take(struct daemon *daemon, const struct daemon_volume *volume)
 			if (strcmp(target->luns[k].volume, volume->conf.name) != 0)
 				continue;
 			r = map_lun(target, &target->luns[k], volume->vol, &info);
-			if (!r)
+			if (!r) {
+				iscsi_target_luns_changed(daemon->iscsi, target->name);
 				log_info("target %s: LUN %u is there, for volume %s is online", target->name,
 					 (unsigned)target->luns[k].lun, volume->conf.name);
-			else if (r != -EEXIST) /* mapped by a command since it came online */
+			} else if (r != -EEXIST) { /* mapped by a command since it came online */
 				log_error("target %s: LUN %u: %s", target->name,
 					  (unsigned)target->luns[k].lun,
 					  info.text[0] ? info.text : err_text(r));
+			}
 		}
 	}
 }
@@ -434,6 +437,7 @@ daemon_target_unmap(struct daemon *daemon, const char *name, unsigned lun, struc
 	if (r && r != -ENOENT)
 		log_error("target %s: LUN %u: %s", target->name, lun, err_text(r));
 	drop_lun(daemon, target, lun);
+	iscsi_target_luns_changed(daemon->iscsi, target->name);
 	log_info("target %s: LUN %u unmapped", target->name, lun);
 	return 0;
 }

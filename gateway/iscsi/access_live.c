@@ -121,8 +121,9 @@ enforce(const struct iscsi_access *access, struct conn *conn)
 	/* what has not begun yet finds nothing there any more */
 	if (!stays)
 		scsi_view_none(&view);
-	if (stays || !any_stays(access, conn->session))
-		(void)scsi_nexus_set_view(conn->session->nexus, &view); /* mostly the same as before */
+	if ((stays || !any_stays(access, conn->session)) &&
+	    scsi_nexus_set_view(conn->session->nexus, &view) && stays)
+		async_luns_changed(conn);
 	if (!stays)
 		conn_drop(conn, CLOSE_ACCESS);
 }

@@ -6,8 +6,8 @@
  *   -> logged out        he did
  *   -> dropped           he did not: event 3, or 2 where only this connection goes, which he may read or not, then the end (DRAIN, CLOSING)
  *
- * Changes of LUNs are unit attentions (SPC-4), not events: asynchronous event reporting, which event 0 carries,
- * left SCSI with SPC-3, and nobody negotiates it.
+ * That the list of LUNs has changed is a unit attention (SPC-4) at each LUN, and event 0 beside it: one who sends
+ * no command would not hear of it.  open-iscsi scans for LUNs then, libiscsi reads over it.
  *
  * Threads: the connection's loop.
  */
@@ -25,29 +25,95 @@ async_fill(struct conn *conn, struct command *cmd)
 	if (!slot)
 		return false;
 	n = tx_numbers(conn, true);
-	pdu_async(slot->head, &n, (uint8_t)cmd->response, get_be16(cmd->small), get_be16(cmd->small + 2),
-		  get_be16(cmd->small + 4));
+	if (cmd->response == ISCSI_ASYNC_SENSE) {
+		slot->linear = cmd->small;
+		slot->data_len = cmd->small_len;
+		pdu_async(slot->head, &n, ISCSI_ASYNC_SENSE, cmd->small_len, 0, 0, 0);
+	} else {
+		pdu_async(slot->head, &n, (uint8_t)cmd->response, 0, get_be16(cmd->small),
+			  get_be16(cmd->small + 2), get_be16(cmd->small + 4));
+	}
 	slot->cmd = cmd;
 	slot->last = true;
 	tx_commit(conn, slot);
 	return true;
 }
 
-void
-async_send(struct conn *conn, enum iscsi_async_event event, uint16_t p1, uint16_t p2, uint16_t p3)
+static struct command *
+async_new(struct conn *conn, enum iscsi_async_event event)
 {
 	struct command *cmd = command_new(conn);
 
 	/* a connection that has used up all its commands does not read what we say */
 	if (!cmd)
-		return;
+		return NULL;
 	cmd->state = COMMAND_SEND;
 	cmd->response = (uint16_t)event;
+	return cmd;
+}
+
+void
+async_send(struct conn *conn, enum iscsi_async_event event, uint16_t p1, uint16_t p2, uint16_t p3)
+{
+	struct command *cmd = async_new(conn, event);
+
+	if (!cmd)
+		return;
 	put_be16(cmd->small, p1);
 	put_be16(cmd->small + 2, p2);
 	put_be16(cmd->small + 4, p3);
 	tx_queue(conn, cmd, async_fill);
 }
+
+/* -- LUNs come and go ---------------------------------------------------- */
+
+void
+async_luns_changed(struct conn *conn)
+{
+	struct command *cmd;
+
+	/* once a session, by the first of its connections that can */
+	for (const struct conn *c = conn->session->conns; c != conn; c = c->session_next)
+		if (c->state == CONN_FULL)
+			return;
+	cmd = conn->state == CONN_FULL ? async_new(conn, ISCSI_ASYNC_SENSE) : NULL;
+	if (!cmd)
+		return;
+	cmd->small_len = (uint16_t)scsi_luns_changed_sense(cmd->small + 2);
+	put_be16(cmd->small, cmd->small_len); /* 11.9.4 */
+	cmd->small_len += 2;
+	tx_queue(conn, cmd, async_fill);
+}
+
+struct luns_visit {
+	struct shard *shard;
+	const char *target;
+};
+
+static int
+tell_shard(void *arg)
+{
+	const struct luns_visit *visit = arg;
+
+	for (struct conn *conn = visit->shard->conns; conn; conn = conn->next)
+		if (conn->session && conn->session->target &&
+		    !strcmp(conn->session->target->name, visit->target))
+			async_luns_changed(conn);
+	return 0;
+}
+
+void
+iscsi_target_luns_changed(struct iscsi_server *server, const char *name)
+{
+	struct luns_visit visit = {.target = name};
+
+	for (unsigned i = 0; i < server->nshards; i++) {
+		visit.shard = &server->shards[i];
+		(void)loop_call(visit.shard->loop, tell_shard, &visit); /* returns 0 */
+	}
+}
+
+/* -- the end of a session ------------------------------------------------ */
 
 void
 conn_ask_logout(struct conn *conn, enum close_reason reason, unsigned grace_ms)

@@ -403,6 +403,8 @@ void logout_request(struct conn *conn, struct command *cmd);
 void logout_progress(struct conn *conn);
 /** conn, which another one has logged out, has ended. */
 void logout_other_ended(struct conn *conn);
+/** To the session, if this is the connection that it is told by. */
+void async_luns_changed(struct conn *conn);
 void async_send(struct conn *conn, enum iscsi_async_event event, uint16_t p1, uint16_t p2, uint16_t p3);
 /** What time has brought: time-outs, pings. */
 void conn_tick(struct conn *conn);

@@ -86,6 +86,9 @@ int iscsi_target_add(struct iscsi_server *server, const char *name, struct scsi_
 		     struct iscsi_target **ret, struct errinfo *info);
 /** Ends its sessions (Async logout request, then closed), then removes it. */
 int iscsi_target_remove(struct iscsi_server *server, const char *name);
+/** A LUN was mapped or unmapped: its sessions are told now, and not with their next command alone.  From any
+ *  non-loop thread.  name: as normalised. */
+void iscsi_target_luns_changed(struct iscsi_server *server, const char *name);
 
 /* -- access -- */
 

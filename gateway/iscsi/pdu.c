@@ -203,9 +203,10 @@ pdu_reject(uint8_t *bhs, const struct pdu_numbers *n, uint8_t reason, uint32_t d
 }
 
 void
-pdu_async(uint8_t *bhs, const struct pdu_numbers *n, uint8_t event, uint16_t p1, uint16_t p2, uint16_t p3)
+pdu_async(uint8_t *bhs, const struct pdu_numbers *n, uint8_t event, uint32_t data_len, uint16_t p1,
+	  uint16_t p2, uint16_t p3)
 {
-	start(bhs, ISCSI_ASYNC_MESSAGE, ISCSI_FINAL, ISCSI_TAG_NONE, n, 0);
+	start(bhs, ISCSI_ASYNC_MESSAGE, ISCSI_FINAL, ISCSI_TAG_NONE, n, data_len);
 	bhs[36] = event;
 	put_be16(bhs + 38, p1);
 	put_be16(bhs + 40, p2);

@@ -118,7 +118,7 @@ void pdu_text_response(uint8_t *bhs, const struct pdu_numbers *n, uint8_t flags,
 void pdu_logout_response(uint8_t *bhs, const struct pdu_numbers *n, uint32_t itt, uint8_t response,
 			 uint16_t time2wait, uint16_t time2retain);
 void pdu_reject(uint8_t *bhs, const struct pdu_numbers *n, uint8_t reason, uint32_t data_len);
-void pdu_async(uint8_t *bhs, const struct pdu_numbers *n, uint8_t event, uint16_t p1, uint16_t p2,
+void pdu_async(uint8_t *bhs, const struct pdu_numbers *n, uint8_t event, uint32_t data_len, uint16_t p1, uint16_t p2,
 	       uint16_t p3);
 void pdu_login_response(uint8_t *bhs, const struct pdu_numbers *n, uint8_t flags, const uint8_t isid[6],
 			uint16_t tsih, uint32_t itt, uint16_t status, uint32_t data_len);

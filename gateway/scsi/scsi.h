@@ -198,6 +198,8 @@ void scsi_view_none(struct scsi_view *view);
 /** Any thread, one at a time for a nexus.  Commands in flight end as they began; true when something changed: the initiator sees
  *  REPORTED LUNS DATA HAS CHANGED then. */
 bool scsi_nexus_set_view(struct scsi_nexus *nexus, const struct scsi_view *view);
+/** What a unit attention says after such a change, or after a LUN was mapped or unmapped; the length. */
+unsigned scsi_luns_changed_sense(uint8_t sense[SCSI_SENSE_MAX]);
 
 /* -- asymmetric access: the target port groups are the portal groups -- */
 

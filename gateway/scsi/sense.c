@@ -137,6 +137,12 @@ build_descriptor(const struct scsi_fail *fail, const struct scsi_sense_row *row,
 }
 
 unsigned
+scsi_luns_changed_sense(uint8_t sense[SCSI_SENSE_MAX])
+{
+	return scsi_sense_build(&(struct scsi_fail){.code = SE_UA_LUNS}, false, sense);
+}
+
+unsigned
 scsi_sense_build(const struct scsi_fail *fail, bool descriptor, uint8_t *buf)
 {
 	const struct scsi_sense_row *row = scsi_sense_row((enum scsi_error)fail->code);

@@ -18,7 +18,7 @@ cache=${LUNGATE_LINUX_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/lungate-li
 ls "$cache"/packages/*.deb >/dev/null 2>&1 ||
 	skip "no packages of the machine in $cache: $srcdir/test/linux/packages.sh $cache"
 
-all=(discovery login ext4-thin xfs-raw xfs-thin-digests ext4-raw-digests resize-thin resize-raw
+all=(discovery login ext4-thin xfs-raw xfs-thin-digests ext4-raw-digests resize-thin resize-raw lun-mapped
 	sg-inq-vpd sg-opcodes sg-logs sg-compare-and-write sg-write-same-unmap-lba-status sg-xcopy sg-rtpg sg-persist sg-sanitize
 	chap chap-mutual chap-refused multipath-link-down multipath-portal-removed
 	session-kicked daemon-restarted daemon-killed)
@@ -61,6 +61,7 @@ used() {
 	1) stat -c '%b * 512' "$work/raw.img" | xargs expr ;;
 	esac
 }
+lun() { ctl target "$@"; }
 resize() { ctl volume resize "$1" --size "$2" >/dev/null; }
 link() { echo "set_link $1 $2" >&"$monitor"; }
 
@@ -77,7 +78,7 @@ restart() { # SIGNAL
 answer() {
 	local word=OK
 	case $1 in
-	used | resize | link | portal | kick | restart) "$@" >"$work/reply" 2>&1 || word=NO ;;
+	used | resize | lun | link | portal | kick | restart) "$@" >"$work/reply" 2>&1 || word=NO ;;
 	*) word="NO, what is" ;;
 	esac
 	echo "$word $(tr '\n' ' ' <"$work/reply")"

@@ -137,6 +137,23 @@ test_unit(struct raw *raw, unsigned lun)
 	return status == 2 ? (int)raw_sense(raw) : status;
 }
 
+/* RFC 7143 11.9.4 */
+static void
+expect_luns_event(struct raw *raw)
+{
+	static const uint8_t luns[8] = {0};
+
+	ck_assert_int_eq(raw_recv(raw), 0);
+	ck_assert_int_eq(raw->bhs[0], ISCSI_ASYNC_MESSAGE);
+	ck_assert_uint_eq(raw->bhs[36], ISCSI_ASYNC_SENSE);
+	ck_assert_mem_eq(raw->bhs + 8, luns, 8);
+	ck_assert_uint_eq(raw->len, 20);
+	ck_assert_uint_eq(get_be16(raw->data), 18);
+	ck_assert_uint_eq(raw->data[2], 0x70);
+	ck_assert_uint_eq(raw->data[2 + 2] & 0xf, 6);
+	ck_assert_uint_eq(get_be16(raw->data + 2 + 12), 0x3f0e);
+}
+
 START_TEST(each_sees_its_own_luns)
 {
 	struct iscsi_initiator rows[] = {{.name = ME}, {.name = YOU, .view = &moved}};
@@ -154,6 +171,7 @@ START_TEST(each_sees_its_own_luns)
 	moved.lun[5] = 0;
 	moved.lun[4] = SCSI_VIEW_NONE;
 	set_list(rows, 2);
+	expect_luns_event(&you);
 	ck_assert_int_eq(test_unit(&you, 4), 0x2500);
 	ck_assert_int_eq(test_unit(&you, 5), 0x3f0e);
 	ck_assert_int_eq(test_unit(&you, 5), 0);
@@ -164,6 +182,42 @@ START_TEST(each_sees_its_own_luns)
 	ck_assert_int_eq(test_unit(&you, 5), 0);
 	raw_close(&me);
 	raw_close(&you);
+}
+END_TEST
+
+/* One who is idle hears of a LUN, once, by one connection of his session; and at the LUNs when he comes to use them. */
+START_TEST(luns_come_and_go_for_one_who_is_idle)
+{
+	static const char keys[] = "MaxConnections=2\0HeaderDigest=CRC32C\0DataDigest=CRC32C";
+	const char *digests = keys + strlen(keys) + 1;
+	struct errinfo info;
+	struct raw raws[2];
+
+	ck_assert_int_eq(raw_connect(&raws[0], rig.address), 0);
+	ck_assert_int_eq(raw_login(&raws[0], ME, RIG_TARGET, keys, sizeof(keys)), 0);
+	ck_assert_int_eq(raw_connect(&raws[1], rig.address), 0);
+	memcpy(raws[1].isid, raws[0].isid, sizeof(raws[1].isid));
+	raws[1].tsih = raws[0].tsih;
+	raws[1].cid = 1;
+	raws[1].cmdsn = raws[0].cmdsn;
+	ck_assert_int_eq(
+		raw_login(&raws[1], ME, RIG_TARGET, digests, (size_t)(keys + sizeof(keys) - digests)), 0);
+	for (unsigned n = 0; n < 2; n++)
+		raws[n].header_digest = raws[n].data_digest = true;
+	ck_assert_int_eq(raw_ready(&raws[0], 0), 0);
+	raws[1].cmdsn = raws[0].cmdsn;
+	ck_assert_int_eq(scsi_target_map(rig.scsi, 3, &rig.disk->vol, &info), 0);
+	iscsi_target_luns_changed(rig.server, "iqn.2024-01.org.lungate:none");
+	iscsi_target_luns_changed(rig.server, RIG_TARGET);
+	/* the latest connection stands first; the other one has nothing but its answer */
+	expect_luns_event(&raws[1]);
+	ck_assert_int_eq(test_unit(&raws[0], 0), 0x3f0e);
+	raw_close(&raws[1]);
+	ck_assert(iscsirig_await_sessions(&rig, 1));
+	ck_assert_int_eq(scsi_target_unmap(rig.scsi, 3), 0);
+	iscsi_target_luns_changed(rig.server, RIG_TARGET);
+	expect_luns_event(&raws[0]);
+	raw_close(&raws[0]);
 }
 END_TEST
 
@@ -353,6 +407,7 @@ main(void)
 	tcase_add_test(tc, everybody_or_the_list);
 	tcase_add_test(tc, who_is_taken_off_the_list_has_to_go);
 	tcase_add_test(tc, each_sees_its_own_luns);
+	tcase_add_test(tc, luns_come_and_go_for_one_who_is_idle);
 	tcase_add_test(tc, networks_of_one_session);
 	tcase_add_test(tc, discovery_tells_what_one_may_use);
 	tcase_add_test(tc, accounts);

@@ -231,7 +231,8 @@ START_TEST(responses_are_laid_out_as_the_rfc_says)
 	ck_assert_uint_eq(b[2], ISCSI_REJECT_PROTOCOL);
 	ck_assert_uint_eq(get_be32(b + 16), ISCSI_TAG_NONE);
 
-	pdu_async(b, &n, ISCSI_ASYNC_LOGOUT, 1, 2, 3);
+	pdu_async(b, &n, ISCSI_ASYNC_LOGOUT, 20, 1, 2, 3);
+	ck_assert_uint_eq(get_be24(b + 5), 20);
 	ck_assert_uint_eq(b[36], 1);
 	ck_assert_uint_eq(get_be16(b + 38), 1);
 	ck_assert_uint_eq(get_be16(b + 40), 2);

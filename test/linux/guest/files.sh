@@ -105,3 +105,17 @@ resized() {
 }
 scenario_resize_thin() { resized 0 thin; }
 scenario_resize_raw() { resized 1 raw; }
+
+# A LUN that is mapped appears by itself: iscsid scans when it is told that the list has changed.
+scenario_lun_mapped() {
+	local name
+	node "$iqn"
+	login "$iqn"
+	disk 0 >/dev/null
+	host lun map --lun 7 "$iqn" ram
+	name=$(disk 7)
+	[ "$(blockdev --getsize64 /dev/$name)" = $((32 << 20)) ] || why "size $(blockdev --getsize64 /dev/$name)"
+	host lun unmap "$iqn" 7
+	! dd if=/dev/$name of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null || why "an unmapped LUN is read"
+	logout "$iqn"
+}
