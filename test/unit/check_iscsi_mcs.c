@@ -78,18 +78,46 @@ send_tur(struct raw *raw, uint32_t cmdsn)
 	return raw_command(raw, 0, tur, 6, 0x81, 0, NULL, 0);
 }
 
-static int
-logout(struct raw *raw, uint8_t reason, uint16_t cid)
+static void
+ask_logout(struct raw *raw, uint8_t reason, uint16_t cid)
 {
 	uint8_t bhs[RAW_BHS];
 
 	raw_request(raw, bhs, ISCSI_LOGOUT_REQUEST, 0x80 | reason, true);
 	put_be16(bhs + 20, cid);
 	ck_assert_int_eq(raw_send(raw, bhs, NULL, 0), 0);
+}
+
+static int
+logout(struct raw *raw, uint8_t reason, uint16_t cid)
+{
+	ask_logout(raw, reason, cid);
 	do
 		ck_assert_int_eq(raw_recv(raw), 0);
 	while (OPCODE(raw) != ISCSI_LOGOUT_RESPONSE);
 	return raw->bhs[2];
+}
+
+/* Two connections; a write by the second one is with the unit, and stays there. */
+static void
+pair_with_write(struct raw *a, struct raw *b)
+{
+	uint8_t cdb[16];
+
+	iscsirig_login(&rig, a, 1, "MaxConnections=2\0", 17);
+	ck_assert_int_eq(join(b, a, 1), 0);
+	disk_hold(rig.disk, VOL_WRITE);
+	raw_cdb_rw16(cdb, true, 0, 8);
+	raw_command(turn(b, a), 0, cdb, 16, 0xa1, 4096, out, 4096);
+	disk_wait_held(rig.disk, 1);
+	turn(a, b);
+}
+
+static void
+expect_written(struct raw *raw)
+{
+	ck_assert_int_eq(raw_read(raw, 0, 0, 8, 512, in), 0);
+	ck_assert_mem_eq(in, out, 4096);
 }
 
 START_TEST(connections_share_a_session)
@@ -211,6 +239,15 @@ START_TEST(the_command_of_a_lost_connection_may_come_again)
 }
 END_TEST
 
+/* Ended with good-byes: its end is seen, too. */
+static void
+say_goodbye(struct raw *by, uint16_t cid, struct raw *whose)
+{
+	ck_assert_int_eq(logout(by, ISCSI_LOGOUT_CONNECTION, cid), ISCSI_LOGOUT_OK);
+	ck_assert_int_eq(raw_wait_closed(whose), 0);
+	raw_close(whose);
+}
+
 START_TEST(logouts_of_one_connection)
 {
 	struct raw a, b, c;
@@ -220,83 +257,56 @@ START_TEST(logouts_of_one_connection)
 	ck_assert_int_eq(join(&c, &a, 2), 0);
 	ck_assert_int_eq(logout(&a, ISCSI_LOGOUT_CONNECTION, 9), ISCSI_LOGOUT_NO_CID);
 	/* another one */
-	ck_assert_int_eq(logout(&a, ISCSI_LOGOUT_CONNECTION, 1), ISCSI_LOGOUT_OK);
-	ck_assert_int_eq(raw_wait_closed(&b), 0);
+	say_goodbye(&a, 1, &b);
 	ck_assert_int_eq(logout(&a, ISCSI_LOGOUT_CONNECTION, 1), ISCSI_LOGOUT_NO_CID);
 	/* one's own: the leading one may go, too */
-	ck_assert_int_eq(logout(&a, ISCSI_LOGOUT_CONNECTION, 0), ISCSI_LOGOUT_OK);
-	ck_assert_int_eq(raw_wait_closed(&a), 0);
+	say_goodbye(&a, 0, &a);
 	ck_assert_int_eq(ready(&c, &a), 0);
-	raw_close(&a);
-	raw_close(&b);
 	/* its place is free again */
 	ck_assert(iscsirig_await_connections(&rig, 1));
 	ck_assert_int_eq(join(&a, &c, 0), 0);
 	ck_assert_int_eq(ready(&a, &c), 0);
-	ck_assert_int_eq(logout(&a, ISCSI_LOGOUT_CONNECTION, 0), ISCSI_LOGOUT_OK);
-	ck_assert_int_eq(raw_wait_closed(&a), 0);
-	raw_close(&a);
+	say_goodbye(&a, 0, &a);
 	/* the last one takes the session along */
-	ck_assert_int_eq(logout(&c, ISCSI_LOGOUT_CONNECTION, 2), ISCSI_LOGOUT_OK);
-	ck_assert_int_eq(raw_wait_closed(&c), 0);
+	say_goodbye(&c, 2, &c);
 	ck_assert(iscsirig_await_sessions(&rig, 0));
 	ck_assert_int_eq(join(&a, &c, 0), ISCSI_LOGIN_NO_SESSION);
 	raw_close(&a);
-	raw_close(&c);
 }
 END_TEST
 
-/* A write that is with the unit when its connection is logged out: the response comes after its end. */
+/* With a write that runs: the response comes after its end.  _i: to the other connection; to nobody, for the one who
+ * asked has gone before that; to its own, which closes then. */
 START_TEST(a_logout_waits_for_the_tasks_of_its_connection)
 {
 	struct raw a, b;
-	uint8_t bhs[RAW_BHS], cdb[16];
 
-	iscsirig_login(&rig, &a, 1, "MaxConnections=2\0", 17);
-	ck_assert_int_eq(join(&b, &a, 1), 0);
-	disk_hold(rig.disk, VOL_WRITE);
-	raw_cdb_rw16(cdb, true, 0, 8);
-	raw_command(turn(&b, &a), 0, cdb, 16, 0xa1, 4096, out, 4096);
-	disk_wait_held(rig.disk, 1);
-	turn(&a, &b);
-	raw_request(&a, bhs, ISCSI_LOGOUT_REQUEST, 0x80 | ISCSI_LOGOUT_CONNECTION, true);
-	put_be16(bhs + 20, 1);
-	ck_assert_int_eq(raw_send(&a, bhs, NULL, 0), 0);
-	ck_assert_int_eq(raw_wait_closed(&b), 0);
-	ck_assert_int_eq(raw_recv_within(&a, 50), -ETIMEDOUT);
-	/* others go on meanwhile */
-	ck_assert_int_eq(ready(&a, &a), 0);
-	disk_release(rig.disk);
-	ck_assert_int_eq(raw_recv(&a), 0);
-	ck_assert_int_eq(OPCODE(&a), ISCSI_LOGOUT_RESPONSE);
-	ck_assert_int_eq(a.bhs[2], ISCSI_LOGOUT_OK);
-	ck_assert_int_eq(raw_read(&a, 0, 0, 8, 512, in), 0);
-	ck_assert_mem_eq(in, out, 4096);
-	raw_close(&a);
-	raw_close(&b);
-}
-END_TEST
+	pair_with_write(&a, &b);
+	ask_logout(_i == 2 ? &b : &a, ISCSI_LOGOUT_CONNECTION, 1);
+	if (_i < 2)
+		ck_assert_int_eq(raw_wait_closed(&b), 0);
+	if (_i == 1) {
+		raw_close(&a);
+		ck_assert(iscsirig_await_sessions(&rig, 0));
+		disk_release(rig.disk);
+		ck_assert(iscsirig_await_connections(&rig, 0));
+	} else {
+		struct raw *who = _i ? &b : &a;
 
-/* And when the one who asked for it goes before that. */
-START_TEST(a_logout_whose_asker_is_gone)
-{
-	struct raw a, b;
-	uint8_t bhs[RAW_BHS], cdb[16];
-
-	iscsirig_login(&rig, &a, 1, "MaxConnections=2\0", 17);
-	ck_assert_int_eq(join(&b, &a, 1), 0);
-	disk_hold(rig.disk, VOL_WRITE);
-	raw_cdb_rw16(cdb, true, 0, 8);
-	raw_command(turn(&b, &a), 0, cdb, 16, 0xa1, 4096, out, 4096);
-	disk_wait_held(rig.disk, 1);
-	raw_request(&a, bhs, ISCSI_LOGOUT_REQUEST, 0x80 | ISCSI_LOGOUT_CONNECTION, true);
-	put_be16(bhs + 20, 1);
-	ck_assert_int_eq(raw_send(&a, bhs, NULL, 0), 0);
-	ck_assert_int_eq(raw_wait_closed(&b), 0);
-	raw_close(&a);
-	ck_assert(iscsirig_await_sessions(&rig, 0));
-	disk_release(rig.disk);
-	ck_assert(iscsirig_await_connections(&rig, 0));
+		ck_assert_int_eq(raw_recv_within(who, 50), -ETIMEDOUT);
+		/* others go on meanwhile */
+		ck_assert_int_eq(ready(&a, &a), 0);
+		disk_release(rig.disk);
+		do
+			ck_assert_int_eq(raw_recv(who), 0);
+		while (OPCODE(who) == ISCSI_SCSI_RESPONSE);
+		ck_assert_int_eq(OPCODE(who), ISCSI_LOGOUT_RESPONSE);
+		ck_assert_int_eq(who->bhs[2], ISCSI_LOGOUT_OK);
+		if (_i)
+			ck_assert_int_eq(raw_wait_closed(&b), 0);
+		expect_written(&a);
+		raw_close(&a);
+	}
 	raw_close(&b);
 }
 END_TEST
@@ -334,14 +344,8 @@ END_TEST
 START_TEST(an_heir_waits_and_may_go)
 {
 	struct raw a, b, heir;
-	uint8_t cdb[16];
 
-	iscsirig_login(&rig, &a, 1, "MaxConnections=2\0", 17);
-	ck_assert_int_eq(join(&b, &a, 1), 0);
-	disk_hold(rig.disk, VOL_WRITE);
-	raw_cdb_rw16(cdb, true, 0, 8);
-	raw_command(turn(&b, &a), 0, cdb, 16, 0xa1, 4096, out, 4096);
-	disk_wait_held(rig.disk, 1);
+	pair_with_write(&a, &b);
 	/* its login is not answered while the write runs */
 	ck_assert_int_eq(raw_connect(&heir, rig.address), 0);
 	{
@@ -496,8 +500,7 @@ main(void)
 	tcase_add_test(tcase, commands_are_numbered_across_connections);
 	tcase_add_test(tcase, the_command_of_a_lost_connection_may_come_again);
 	tcase_add_test(tcase, logouts_of_one_connection);
-	tcase_add_test(tcase, a_logout_waits_for_the_tasks_of_its_connection);
-	tcase_add_test(tcase, a_logout_whose_asker_is_gone);
+	tcase_add_loop_test(tcase, a_logout_waits_for_the_tasks_of_its_connection, 0, 3);
 	tcase_add_test(tcase, a_connection_is_reinstated);
 	tcase_add_test(tcase, an_heir_waits_and_may_go);
 	tcase_add_test(tcase, task_management_reaches_other_connections);
