@@ -1,28 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A session that does whatever it likes: PDUs that are nearly right, in any order, to a server with a unit
- * behind it.
+ * A session that does whatever it likes: PDUs that are nearly right, in any order, over up to four connections that
+ * come and go, to a server with a unit behind it.
  *
- * First byte: what is negotiated (index into `offers`).  Then steps of 12 bytes:
- *   0  opcode and I bit
+ * First byte: what is negotiated (index into `offers`; bit 6: how it ends).  Then steps of 12 bytes:
+ *   0  opcode and I bit; bit 7: no PDU but one of `actions`, by byte 1
  *   1  flags
  *   2  ITT (small numbers, so that they meet)
- *   3  what the transfer tag is, see ttt_of()
+ *   3  what the transfer tag is, see ttt_of(); ITT of the task that task management means; CID that a logout means
  *   4  CmdSN relative to the right one, signed
  *   5  expected length, units of 256
  *   6  DataSN
- *   7  buffer offset, units of 256
+ *   7  buffer offset, units of 256; second byte of the CDB
  *   8  data length, units of 64; 0xff: one that is not sent
- *   9  LUN
- *   10, 11  two bytes of the CDB
+ *   9  LUN; bits 1 and 2: the connection, where it stands, else the next that does; bit 3: acknowledge what came
+ *   10, 11  the first and the sixth byte of the CDB
  *
- * What must hold: the server stays, the connection ends when we close it, and no page and no connection is
+ * What must hold: the server stays, the connections end when we close them, and no page and no connection is
  * left behind.
  */
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -35,8 +36,10 @@
 #include "test/lib/scsirig.h"
 
 #define TARGET "iqn.2024-01.org.lungate:fuzz"
+#define INITIATOR "iqn.2024-01.com.example:fuzz"
 #define STEP 12u
 #define STEPS_MAX 200u
+#define CONNS 4u
 
 static struct loop *loop;
 static struct arena *arena;
@@ -57,6 +60,20 @@ static const struct {
 	OFFER("InitialR2T=No\0ImmediateData=No\0MaxRecvDataSegmentLength=512\0"),
 	OFFER("MaxBurstLength=512\0MaxOutstandingR2T=16\0MaxRecvDataSegmentLength=65536\0"),
 	OFFER("ErrorRecoveryLevel=1\0MaxConnections=4\0InitialR2T=No\0MaxBurstLength=1024\0MaxRecvDataSegmentLength=512\0"),
+	OFFER("ErrorRecoveryLevel=2\0MaxConnections=4\0InitialR2T=No\0MaxBurstLength=2048\0MaxRecvDataSegmentLength=512\0MaxOutstandingR2T=2\0"),
+	OFFER("ErrorRecoveryLevel=2\0MaxConnections=1\0InitialR2T=Yes\0MaxBurstLength=4096\0MaxRecvDataSegmentLength=1024\0"),
+	OFFER("MaxConnections=3\0TaskReporting=ResponseFence\0InitialR2T=No\0FirstBurstLength=1024\0"),
+};
+
+/* What a connection that joins declares. */
+static const char *const segments[] = {"512", "1000", "4096", "65536"};
+
+struct fuzz {
+	struct raw conn[CONNS];
+	bool open[CONNS];
+	uint16_t tsih;
+	uint32_t cmdsn;    /* the session's */
+	uint32_t last_ttt; /* of an R2T, or of Data-In that wants to be acknowledged */
 };
 
 static void
@@ -85,19 +102,53 @@ start(void)
 	assert(rc == 0);
 }
 
-/* What is there to read; the tag of the last R2T is remembered. */
 static bool
-read_some(struct raw *raw, uint32_t *last_ttt)
+read_some(struct fuzz *f, struct raw *raw)
 {
 	struct pollfd pfd = {.fd = raw->fd, .events = POLLIN};
 
 	while (poll(&pfd, 1, 0) > 0) {
-		if (raw_recv(raw) < 0)
+		uint8_t opcode;
+		int rc;
+
+		rc = raw_recv(raw);
+		/* what is begun is sent */
+		assert(rc != -ETIMEDOUT);
+		if (rc < 0)
 			return false;
-		if ((raw->bhs[0] & 0x3f) == 0x31)
-			*last_ttt = get_be32(raw->bhs + 20);
+		opcode = raw->bhs[0] & 0x3f;
+		if (opcode == 0x31 || (opcode == 0x25 && raw->bhs[1] & 0x40))
+			f->last_ttt = get_be32(raw->bhs + 20);
 	}
 	return true;
+}
+
+static void
+close_conn(struct fuzz *f, unsigned i)
+{
+	if (f->open[i])
+		raw_close(&f->conn[i]);
+	f->open[i] = false;
+}
+
+static void
+read_all(struct fuzz *f)
+{
+	for (unsigned i = 0; i < CONNS; i++) {
+		if (f->open[i] && !read_some(f, &f->conn[i]))
+			close_conn(f, i);
+	}
+}
+
+/* The one that is meant, or another; CONNS: there is none. */
+static unsigned
+choose(const struct fuzz *f, unsigned i)
+{
+	for (unsigned n = 0; n < CONNS; n++) {
+		if (f->open[(i + n) % CONNS])
+			return (i + n) % CONNS;
+	}
+	return CONNS;
 }
 
 static uint32_t
@@ -115,42 +166,186 @@ ttt_of(uint8_t kind, uint32_t last)
 	}
 }
 
-static bool
-step(struct raw *raw, const uint8_t *p, uint32_t *last_ttt)
+/* -- steps without a PDU of their own ------------------------------------- */
+
+/* A connection of the session, perhaps instead of one that has its CID. */
+static void
+join(struct fuzz *f, unsigned i, const uint8_t *p)
+{
+	struct raw *raw = &f->conn[i];
+	char keys[64];
+	int rc, n = snprintf(keys, sizeof(keys), "MaxRecvDataSegmentLength=%s",
+			     segments[p[3] % ARRAY_SIZE(segments)]);
+
+	close_conn(f, i);
+	if (raw_connect(raw, address) < 0)
+		abort();
+	f->open[i] = true;
+	raw->tsih = f->tsih;
+	raw->cid = p[2] % CONNS;
+	raw->cmdsn = f->cmdsn;
+	rc = raw_login(raw, INITIATOR, TARGET, keys, (size_t)n + 1);
+	/* it may be refused, but not forgotten */
+	assert(rc != -ETIMEDOUT);
+	if (rc != 0)
+		close_conn(f, i);
+}
+
+static void
+cut(struct fuzz *f, unsigned i, const uint8_t *p)
+{
+	(void)p;
+	close_conn(f, i);
+}
+
+static void
+half_close(struct fuzz *f, unsigned i, const uint8_t *p)
+{
+	(void)p;
+	if (f->open[i])
+		(void)shutdown(f->conn[i].fd, SHUT_WR); /* it may have ended */
+}
+
+/* All that came, or less. */
+static void
+acknowledge(struct fuzz *f, unsigned i, const uint8_t *p)
+{
+	struct raw *raw = &f->conn[i];
+	uint32_t statsn = raw->expstatsn;
+
+	if (!f->open[i])
+		return;
+	raw->expstatsn -= p[2];
+	if (raw_ack(raw) < 0)
+		close_conn(f, i);
+	raw->expstatsn = statsn;
+}
+
+static void
+change_segment(struct fuzz *f, unsigned i, const uint8_t *p)
+{
+	uint8_t bhs[RAW_BHS];
+	char text[64];
+	int n = snprintf(text, sizeof(text), "MaxRecvDataSegmentLength=%s",
+			 segments[p[3] % ARRAY_SIZE(segments)]);
+
+	if (!f->open[i])
+		return;
+	f->conn[i].itt = 0x100 + p[2];
+	raw_request(&f->conn[i], bhs, 0x04, 0x80, true);
+	put_be32(bhs + 20, UINT32_MAX);
+	put_be32(bhs + 28, 0);
+	if (raw_send(&f->conn[i], bhs, text, (uint32_t)n + 1) < 0)
+		close_conn(f, i);
+}
+
+/* Until the server has come to this; not for long, since it may wait for the rest of a PDU itself. */
+static void
+wait_here(struct fuzz *f, unsigned i, const uint8_t *p)
+{
+	struct raw *raw = &f->conn[i];
+	struct pollfd pfd = {.fd = raw->fd, .events = POLLIN};
+	uint8_t bhs[RAW_BHS];
+	int rc;
+
+	(void)p;
+	if (!f->open[i])
+		return;
+	raw->itt = 0x4000;
+	raw_request(raw, bhs, 0x00, 0x80, true);
+	put_be32(bhs + 20, UINT32_MAX);
+	put_be32(bhs + 28, 0);
+	rc = raw_send(raw, bhs, NULL, 0);
+	while (rc == 0 && poll(&pfd, 1, 10) > 0) {
+		rc = raw_recv(raw);
+		if (rc == 0 && (raw->bhs[0] & 0x3f) == 0x20 && get_be32(raw->bhs + 16) == 0x4000)
+			break;
+	}
+	assert(rc != -ETIMEDOUT);
+	if (rc < 0)
+		close_conn(f, i);
+}
+
+static void (*const actions[])(struct fuzz *f, unsigned i, const uint8_t *p) = {
+	join, cut, half_close, acknowledge, change_segment, wait_here,
+};
+
+/* -- PDUs ------------------------------------------------------------------ */
+
+static void
+fill(const struct fuzz *f, const struct raw *raw, const uint8_t *p, uint8_t bhs[RAW_BHS])
+{
+	uint8_t opcode = p[0] & 0x3f, snack = p[1] & 0x0f;
+
+	put_be32(bhs + 32, f->cmdsn - 1);
+	put_be32(bhs + 36, p[6]);
+	put_be32(bhs + 40, p[7] * 256u);
+	switch (opcode) {
+	case 0x01:
+		put_be32(bhs + 20, p[5] * 256u);
+		memset(bhs + 32, 0, 16);
+		bhs[32] = p[10];
+		bhs[33] = p[7];
+		bhs[37] = p[11];
+		bhs[40] = p[5] / 2;
+		break;
+	case 0x02:
+		put_be32(bhs + 20, p[3] & 0x1f);
+		break;
+	case 0x06:
+		put_be16(bhs + 20, p[3] % CONNS);
+		break;
+	case 0x10:
+		/* BegRun, RunLength, and an ExpStatSN that may lag; R-Data has mostly none */
+		put_be32(bhs + 28, raw->expstatsn - p[10]);
+		put_be32(bhs + 40, p[7] + (snack == 1 ? raw->expstatsn - p[10] : 0));
+		put_be32(bhs + 44, p[6]);
+		if (snack == 3 && !(p[11] & 1))
+			memset(bhs + 40, 0, 8);
+		break;
+	default:
+		break;
+	}
+}
+
+static int
+send_pdu(struct fuzz *f, struct raw *raw, const uint8_t *p)
 {
 	uint8_t bhs[RAW_BHS] = {p[0] & 0x7f, p[1]}, opcode = p[0] & 0x3f;
 	uint32_t len = p[8] == 0xff ? 100 : p[8] * 64u;
-	int rc;
 
 	bhs[9] = p[9] & 1;
 	put_be32(bhs + 16, p[2] & 0x1f);
-	put_be32(bhs + 20, opcode == 1 ? p[5] * 256u : ttt_of(p[3], *last_ttt));
-	put_be32(bhs + 24, raw->cmdsn + (uint32_t)(int8_t)p[4]);
-	if (!(p[0] & 0x40) && p[4] == 0 && opcode != 5)
-		raw->cmdsn++;
-	if (opcode == 1) {
-		bhs[32] = p[10];
-		bhs[37] = p[11];
-		bhs[40] = p[5] / 2;
-	} else {
-		put_be32(bhs + 32, raw->cmdsn - 1);
-		put_be32(bhs + 36, p[6]);
-		put_be32(bhs + 40, p[7] * 256u);
-		/* SNACK: BegRun, RunLength, and an ExpStatSN that may lag */
-		if (opcode == 0x10) {
-			put_be32(bhs + 28, raw->expstatsn - p[10]);
-			put_be32(bhs + 40, p[7] + ((p[1] & 0xf) == 1 ? raw->expstatsn - p[10] : 0));
-			put_be32(bhs + 44, p[6]);
-		}
-	}
-	if (p[8] == 0xff) {
-		put_be24(bhs + 5, len);
-		rc = raw_bytes(raw, bhs, sizeof(bhs));
-	} else {
-		rc = raw_send(raw, bhs, block, min_of(len, (uint32_t)sizeof(block)));
-	}
-	return rc == 0 && read_some(raw, last_ttt);
+	put_be32(bhs + 20, ttt_of(p[3], f->last_ttt));
+	put_be32(bhs + 24, f->cmdsn + (uint32_t)(int8_t)p[4]);
+	put_be32(bhs + 28, p[9] & 8 ? raw->expstatsn : 0);
+	if (!(p[0] & 0x40) && p[4] == 0 && opcode != 5 && opcode != 0x10)
+		f->cmdsn++;
+	fill(f, raw, p, bhs);
+	if (p[8] != 0xff)
+		return raw_send(raw, bhs, block, min_of(len, (uint32_t)sizeof(block)));
+	put_be24(bhs + 5, len);
+	return raw_bytes(raw, bhs, sizeof(bhs));
 }
+
+/* False: there is nobody any more to do anything. */
+static bool
+step(struct fuzz *f, const uint8_t *p)
+{
+	unsigned i = p[9] >> 1 & 3;
+
+	if (p[0] & 0x80) {
+		actions[p[1] % ARRAY_SIZE(actions)](f, i, p);
+	} else {
+		i = choose(f, i);
+		if (i < CONNS && send_pdu(f, &f->conn[i], p) < 0)
+			close_conn(f, i);
+	}
+	read_all(f);
+	return choose(f, 0) < CONNS || p[0] & 0x80;
+}
+
+/* -- beginning and end ------------------------------------------------------ */
 
 static long
 connections(void)
@@ -162,31 +357,56 @@ connections(void)
 	return n;
 }
 
+static void
+login(struct raw *raw, const char *keys, size_t len)
+{
+	if (raw_connect(raw, address) < 0 || raw_login(raw, INITIATOR, TARGET, keys, len) != 0)
+		abort();
+}
+
+/* What was lost is not awaited: an administrator ends it, or a new session in its place. */
+static void
+end(struct fuzz *f, bool reinstate)
+{
+	struct raw raw;
+
+	for (unsigned i = 0; i < CONNS; i++)
+		close_conn(f, i);
+	if (reinstate) {
+		login(&raw, "", 0);
+		raw_close(&raw);
+	} else {
+		iscsi_sessions_end(server, &(struct iscsi_who){.target = TARGET}, 0);
+	}
+	while (connections())
+		sched_yield();
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static size_t at_rest;
-	uint32_t last_ttt = 0;
+	struct fuzz f = {0};
 	unsigned offer;
-	struct raw raw;
+	bool reinstate;
 
 	if (!server)
 		start();
 	if (!size)
 		return 0;
-	offer = data[0] % ARRAY_SIZE(offers);
+	offer = (data[0] & 0x3f) % ARRAY_SIZE(offers);
+	reinstate = data[0] & 0x40;
 	data++;
 	size--;
-	if (raw_connect(&raw, address) < 0 || raw_login(&raw, "iqn.2024-01.com.example:fuzz", TARGET,
-							offers[offer].keys, offers[offer].len) != 0)
-		abort();
+	login(&f.conn[0], offers[offer].keys, offers[offer].len);
+	f.open[0] = true;
+	f.tsih = f.conn[0].tsih;
+	f.cmdsn = f.conn[0].cmdsn;
 	for (unsigned n = 0; size >= STEP && n < STEPS_MAX; n++, data += STEP, size -= STEP) {
-		if (!step(&raw, data, &last_ttt))
+		if (!step(&f, data))
 			break;
 	}
-	raw_close(&raw);
-	while (connections())
-		sched_yield();
+	end(&f, reinstate);
 	/* the first runs fill the loop's magazine of pages */
 	if (arena_free_pages(arena) < at_rest)
 		assert(at_rest - arena_free_pages(arena) <= 256);
