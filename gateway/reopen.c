@@ -76,7 +76,7 @@ try_again(struct daemon *daemon, struct daemon_volume *volume)
 	int r;
 
 	volume->hold = HOLD_OPENING;
-	(void)pthread_mutex_unlock(&daemon->change);
+	daemon_end_change(daemon);
 	r = daemon_volume_open(daemon, volume);
 	daemon_doing(daemon, NULL, NULL);
 	(void)pthread_mutex_lock(&daemon->change);
@@ -113,7 +113,7 @@ reopener_main(void *arg)
 			all_due(daemon);
 		while ((volume = next_due(daemon, &ns)) && !atomic_load(&reopener->stop))
 			try_again(daemon, volume);
-		(void)pthread_mutex_unlock(&daemon->change);
+		daemon_end_change(daemon);
 		if (!atomic_load(&reopener->stop))
 			wait_until(reopener, ns);
 	}
