@@ -108,10 +108,10 @@ send_error(struct admin_client *client, json_t *id, int err, const char *text)
 bool
 admin_gone(const struct admin_call *call)
 {
-	struct pollfd poll_fd = {.fd = call->client->fd, .events = POLLRDHUP};
+	/* one that has sent all that it will (shutdown(SHUT_WR)) still waits for its answers */
+	struct pollfd poll_fd = {.fd = call->client->fd};
 
-	return call->client->broken ||
-	       (poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & (POLLRDHUP | POLLHUP | POLLERR)));
+	return call->client->broken || (poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & (POLLHUP | POLLERR)));
 }
 
 void

@@ -2,8 +2,10 @@
 /*
  * lungate store check: tries an object store, without a daemon.
  *
- * What it writes lies below "lungate-probe/" and is removed again.
+ * What it writes lies below "lungate-probe/" and is removed again, after Ctrl-C as well.
  */
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "common/loop.h"
@@ -50,20 +52,41 @@ report(const struct cli *cli, const struct store_report *r)
 	json_decref(object);
 }
 
+/* What it wrote is removed first; asked again it ends at once. */
+static _Atomic bool stop;
+
+static void
+ask_to_stop(int sig)
+{
+	(void)sig;
+	atomic_store(&stop, true);
+}
+
+static void
+watch_signals(void)
+{
+	struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+
+	(void)sigaction(SIGINT, &action, NULL);
+	(void)sigaction(SIGTERM, &action, NULL);
+}
+
 static int
 run_check(struct cli *cli)
 {
 	struct errinfo info = {{0}};
 	struct store_report result;
 	struct loop *loop = NULL;
-	int rc = loop_pool_init(0);
+	int rc;
 
+	watch_signals();
+	rc = loop_pool_init(0);
 	if (!rc)
 		rc = loop_new("store", 0, &loop);
 	if (!rc)
 		rc = loop_start(loop);
 	if (!rc)
-		rc = store_check(cli->args[0], loop, cli_has(cli, "quick"), &result, &info);
+		rc = store_check(cli->args[0], loop, cli_has(cli, "quick"), &stop, &result, &info);
 	if (!rc)
 		report(cli, &result);
 	if (loop)

@@ -161,6 +161,10 @@ command_begin_change(struct admin_call *call)
 	struct daemon *daemon = call->context;
 
 	(void)pthread_mutex_lock(&daemon->change);
+	if (admin_gone(call)) { /* Ctrl-C while it waited for another change: it is not to be made */
+		daemon_end_change(daemon);
+		return err_set(&call->info, LG_EABORTED, "whoever asked for it has gone");
+	}
 	switch (atomic_load(&daemon->phase)) {
 	case DAEMON_RUNNING:
 		return 0;
@@ -299,8 +303,8 @@ run_volume_create(struct admin_call *call)
 	name = strdup(conf.name);
 	r = name ? command_begin_change(call) : -ENOMEM;
 	if (!r) {
-		r = command_end_change(call,
-				       daemon_volume_create(daemon, &conf, args->existing, &call->info));
+		r = command_end_change(
+			call, daemon_volume_create(daemon, &conf, args->existing, call, &call->info));
 		if (!r)
 			call->result = inspect_volume(daemon, name);
 	}

@@ -110,7 +110,9 @@ struct daemon_volume *daemon_volume_find(struct daemon *daemon, const char *name
 int daemon_no_volume(struct daemon *daemon, const char *name, struct errinfo *info);
 /** -ENOENT, with the one of n names that may have been meant. */
 int daemon_no_such(const char *what, const char *name, const char *const *names, size_t n, struct errinfo *info);
-int daemon_volume_create(struct daemon *daemon, struct config_volume *conf, bool existing, struct errinfo *info);
+/** Whoever asked may go away meanwhile: then it is not made. */
+int daemon_volume_create(struct daemon *daemon, struct config_volume *conf, bool existing, struct admin_call *call,
+			 struct errinfo *info);
 int daemon_volume_delete(struct daemon *daemon, const char *name, bool keep_data, bool delete_file,
 			 struct admin_call *call, struct errinfo *info);
 int daemon_volume_resize(struct daemon *daemon, const char *name, uint64_t size, bool shrink, struct errinfo *info);

@@ -498,7 +498,8 @@ unmake_volume(struct daemon *daemon, struct daemon_volume *volume, bool existing
 }
 
 int
-daemon_volume_create(struct daemon *daemon, struct config_volume *conf, bool existing, struct errinfo *info)
+daemon_volume_create(struct daemon *daemon, struct config_volume *conf, bool existing,
+		     struct admin_call *call, struct errinfo *info)
 {
 	struct daemon_volume *volume;
 	int r;
@@ -518,7 +519,13 @@ daemon_volume_create(struct daemon *daemon, struct config_volume *conf, bool exi
 	}
 	volume->conf.size = atomic_load(&volume->vol->size);
 	volume->conf.block_size = volume->vol->block_size;
-	r = config_add_volume(daemon->config_path, &volume->conf, info);
+	if (admin_gone(call)) {
+		log_info("volume %s: not %s, for whoever asked for it has gone", volume->conf.name,
+			 existing ? "taken in" : "made");
+		r = err_set(info, LG_EABORTED, "whoever asked for it has gone");
+	}
+	if (!r)
+		r = config_add_volume(daemon->config_path, &volume->conf, info);
 	if (!r)
 		r = append_volume(daemon, volume);
 	if (r) {

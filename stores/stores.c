@@ -203,7 +203,8 @@ volume_identity(struct volume *vol)
 }
 
 int
-store_check(const char *store, struct loop *loop, bool quick, struct store_report *ret, struct errinfo *info)
+store_check(const char *store, struct loop *loop, bool quick, const _Atomic bool *stop,
+	    struct store_report *ret, struct errinfo *info)
 {
 	struct object_store *object = NULL;
 	struct object_probe probe;
@@ -216,7 +217,8 @@ store_check(const char *store, struct loop *loop, bool quick, struct store_repor
 		return rc;
 	rc = object_store_probe(object, loop, CHECK_RACES, &probe, info);
 	if (!rc && !quick)
-		rc = object_store_measure(object, loop, &ret->put_bytes_per_s, &ret->get_bytes_per_s, info);
+		rc = object_store_measure(object, loop, stop, &ret->put_bytes_per_s, &ret->get_bytes_per_s,
+					  info);
 	if (!rc) {
 		(void)snprintf(ret->url, sizeof(ret->url), "%s", object->url);
 		(void)snprintf(ret->verdict, sizeof(ret->verdict), "%s", probe.text);
@@ -229,7 +231,9 @@ store_check(const char *store, struct loop *loop, bool quick, struct store_repor
 		ret->get_ns = probe.get_ns;
 	}
 	object_store_free(object);
-	return rc;
+	return stop && atomic_load(stop)
+		       ? err_set(info, -EINTR, "interrupted; what was written is removed again")
+		       : rc;
 }
 
 void

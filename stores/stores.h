@@ -65,7 +65,8 @@ struct store_report {
 	uint64_t put_bytes_per_s, get_bytes_per_s; /* 0 = not measured */
 };
 /** Try an object store: access, fencing, and (unless quick) speed.  Blocks: not on a loop. */
-int store_check(const char *store, struct loop *loop, bool quick, struct store_report *ret, struct errinfo *info);
+int store_check(const char *store, struct loop *loop, bool quick, const _Atomic bool *stop, struct store_report *ret,
+		struct errinfo *info);
 
 /** The keys of every object store are read again before its next request.  Any thread. */
 void stores_reload(void);

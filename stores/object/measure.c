@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct stream {
 	unsigned id;
 	char (*keys)[64];
 	uint8_t *buf;
+	const _Atomic bool *stop;
 	pthread_t thread;
 	int rc;
 };
@@ -35,6 +37,10 @@ run_stream(void *arg)
 	struct iovec iov = {s->buf, OBJECT_BYTES};
 
 	for (unsigned i = 0; i < EACH && !s->rc; i++) {
+		if (s->stop && atomic_load(s->stop)) {
+			s->rc = -EINTR;
+			break;
+		}
 		struct object_req req = {.store = s->store,
 					 .op = s->op,
 					 .key = s->keys[s->id * EACH + i],
@@ -67,8 +73,8 @@ run_streams(struct stream *streams, enum object_op op, uint64_t *ret)
 }
 
 int
-object_store_measure(struct object_store *store, struct loop *loop, uint64_t *ret_put, uint64_t *ret_get,
-		     struct errinfo *info)
+object_store_measure(struct object_store *store, struct loop *loop, const _Atomic bool *stop,
+		     uint64_t *ret_put, uint64_t *ret_get, struct errinfo *info)
 {
 	struct stream streams[STREAMS];
 	char names[STREAMS * EACH][64];
@@ -85,7 +91,8 @@ object_store_measure(struct object_store *store, struct loop *loop, uint64_t *re
 		keys[i] = names[i];
 	}
 	for (unsigned i = 0; i < STREAMS; i++) {
-		streams[i] = (struct stream){.store = store, .loop = loop, .id = i, .keys = names};
+		streams[i] =
+			(struct stream){.store = store, .loop = loop, .id = i, .keys = names, .stop = stop};
 		streams[i].buf = malloc(OBJECT_BYTES);
 		if (!streams[i].buf)
 			rc = -ENOMEM;

@@ -183,7 +183,7 @@ int object_store_probe(struct object_store *store, struct loop *loop, unsigned r
 
 /** Bytes a second of 16 objects of 4 MiB, 8 at once; they lie below "lungate-probe/" and are removed again.
  *  Blocks: not on a loop. */
-int object_store_measure(struct object_store *store, struct loop *loop, uint64_t *ret_put, uint64_t *ret_get,
+int object_store_measure(struct object_store *store, struct loop *loop, const _Atomic bool *stop, uint64_t *ret_put, uint64_t *ret_get,
 			 struct errinfo *info);
 
 /* ---- gotgt's layout of a device in an object store; read, never written.  Blocking: not on a loop.
