@@ -31,7 +31,9 @@ static const struct cli_arg groups_args[] = {
 static const struct cli_arg alua_args[] = {
 	{.name = "TARGET", .help = "the target's iSCSI name", .json = "target"},
 	{.name = "GROUP", .help = "tag of the portal group", .json = "group", .json_number = true},
-	{.name = "STATE", .help = "optimized, non-optimized, standby or unavailable", .json = "state"},
+	{.name = "STATE",
+	 .help = "optimized, non-optimized, standby, unavailable, offline or transitioning",
+	 .json = "state"},
 };
 static const struct cli_option add_options[] = {
 	{.name = "group",
@@ -332,8 +334,9 @@ const struct cli_command cli_portal_commands[] = {
 		.summary = "set the access state of a portal group to a target",
 		.about =
 			"Asymmetric logical unit access: initiators with several paths prefer optimized ones, use\n"
-			"non-optimized ones when they must, and leave standby and unavailable ones alone. Those who\n"
-			"are there are told (ASYMMETRIC ACCESS STATE CHANGED).",
+			"non-optimized ones when they must, and leave standby and unavailable ones alone. A path\n"
+			"that is transitioning is waited for, one that is offline is given up; these two initiators\n"
+			"cannot change. Those who are there are told (ASYMMETRIC ACCESS STATE CHANGED).",
 		.args = alua_args,
 		.nargs = 3,
 		.example = "lungate target alua iqn.2026-11.net.example:disks 2 standby",

@@ -25,7 +25,8 @@ struct raw_redirect {
 	bool permanent;
 };
 
-const char *const config_alua_states[] = {"optimized", "non-optimized", "standby", "unavailable", NULL};
+const char *const config_alua_states[] = {"optimized", "non-optimized", "standby", "unavailable",
+					  "offline",   "transitioning", NULL};
 
 const struct json_key config_group_keys[CONFIG_GROUP_KEYS] = {
 	CONFIG_KEY(raw_group, tag, UINT, .required = true, .min = 2, .max = 65535,
@@ -53,7 +54,7 @@ const struct json_key config_alua_keys[CONFIG_ALUA_KEYS] = {
 	CONFIG_KEY(config_alua, group, UINT, .required = true, .min = 1, .max = 65535,
 		   .help = "tag of the portal group"),
 	CONFIG_KEY(config_alua, state, ENUM, .required = true, .choices = config_alua_states,
-		   .help = "optimized, non-optimized, standby or unavailable"),
+		   .help = "optimized, non-optimized, standby, unavailable, offline or transitioning"),
 };
 
 /* -- portals --------------------------------------------------------------------------------------------- */

@@ -13,6 +13,37 @@
 
 #include "gateway/scsi/scsi_impl.h"
 
+/* SPC-4 table 307 and 5.15.2: a state on the wire, and what it does to commands. */
+static const struct {
+	uint8_t code;
+	uint8_t supported; /* REPORT TARGET PORT GROUPS, byte 1 */
+	uint32_t passes;   /* with one of these flags; 0: all do */
+	enum scsi_error error;
+} states[SCSI_ACCESS_COUNT] = {
+	[SCSI_ACCESS_OPTIMIZED] = {0x0, 0x01, 0, SE_NONE},
+	[SCSI_ACCESS_NON_OPTIMIZED] = {0x1, 0x02, 0, SE_NONE},
+	[SCSI_ACCESS_STANDBY] = {0x2, 0x04, F_STANDBY, SE_STANDBY},
+	[SCSI_ACCESS_UNAVAILABLE] = {0x3, 0x08, F_UNAVAILABLE, SE_UNAVAILABLE},
+	[SCSI_ACCESS_OFFLINE] = {0xe, 0x40, F_NO_ACCESS, SE_OFFLINE},
+	[SCSI_ACCESS_TRANSITIONING] = {0xf, 0x80, F_NO_ACCESS, SE_TRANSITION},
+};
+
+enum scsi_error
+scsi_access_refuses(enum scsi_access access, unsigned flags)
+{
+	return states[access].passes && !(flags & states[access].passes) ? states[access].error : SE_NONE;
+}
+
+static uint8_t
+all_supported(void)
+{
+	uint8_t bits = 0;
+
+	for (unsigned i = 0; i < SCSI_ACCESS_COUNT; i++)
+		bits |= states[i].supported;
+	return bits;
+}
+
 static struct scsi_group *
 find_group(struct scsi_target *target, uint16_t tpgt)
 {
@@ -150,8 +181,8 @@ spc_report_port_groups(struct scsi_task *task)
 
 		if (tpgt == 0)
 			continue;
-		datain_u8(&in, atomic_load(&group->access));
-		datain_u8(&in, 0x0f); /* U_SUP, S_SUP, AN_SUP, AO_SUP */
+		datain_u8(&in, states[atomic_load(&group->access)].code);
+		datain_u8(&in, all_supported());
 		datain_be16(&in, tpgt);
 		datain_u8(&in, 0);
 		datain_u8(&in, atomic_load(&group->explicitly) ? 1 : 2); /* status: changed by which way */
@@ -182,10 +213,19 @@ spc_set_port_groups(struct scsi_task *task)
 		return task_fail(task, SE_PARAM_LENGTH);
 	list = task->pages[0]->data;
 	for (uint32_t at = SET_HEADER; at < task->out_len; at += SET_DESCRIPTOR) {
+		const struct scsi_group *group;
+		uint32_t now;
+
 		if ((list[at] & 0x0f) > SCSI_ACCESS_UNAVAILABLE)
 			return task_fail_param(task, at);
-		if (!find_group(target, get_be16(list + at + 2)))
+		group = find_group(target, get_be16(list + at + 2));
+		if (!group)
 			return task_fail_param(task, at + 2);
+		now = atomic_load(&group->access);
+		if (now == SCSI_ACCESS_TRANSITIONING)
+			return task_fail(task, SE_TRANSITION);
+		if (now == SCSI_ACCESS_OFFLINE)
+			return task_fail(task, SE_SET_GROUPS_FAILED);
 	}
 	for (uint32_t at = SET_HEADER; at < task->out_len; at += SET_DESCRIPTOR) {
 		struct scsi_group *group = find_group(target, get_be16(list + at + 2));

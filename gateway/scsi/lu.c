@@ -313,20 +313,6 @@ scsi_lu_state(const struct scsi_lu *lu, unsigned flags)
 	return SE_NONE;
 }
 
-/* SPC-4 5.15.2: what the port group that the command came by lets pass. */
-static enum scsi_error
-check_access(const struct scsi_nexus *nexus, unsigned flags)
-{
-	switch (atomic_load_explicit(&nexus->group->access, memory_order_relaxed)) {
-	case SCSI_ACCESS_STANDBY:
-		return flags & F_STANDBY ? SE_NONE : SE_STANDBY;
-	case SCSI_ACCESS_UNAVAILABLE:
-		return flags & F_UNAVAILABLE ? SE_NONE : SE_UNAVAILABLE;
-	default:
-		return SE_NONE;
-	}
-}
-
 /* What decides before the command itself: SE_NONE to go on. */
 static enum scsi_error
 admit(struct scsi_lu *lu, struct scsi_itl *itl, struct scsi_task *task)
@@ -343,7 +329,9 @@ admit(struct scsi_lu *lu, struct scsi_itl *itl, struct scsi_task *task)
 		return (enum scsi_error)task->fail.code;
 	if (scsi_lu_conflicts(lu, itl, command, task->cdb))
 		return SE_CONFLICT;
-	error = check_access(task->nexus, flags);
+	error = scsi_access_refuses(
+		(enum scsi_access)atomic_load_explicit(&task->nexus->group->access, memory_order_relaxed),
+		flags);
 	if (error)
 		return error;
 	error = scsi_lu_state(lu, flags);

@@ -203,7 +203,16 @@ unsigned scsi_luns_changed_sense(uint8_t sense[SCSI_SENSE_MAX]);
 
 /* -- asymmetric access: the target port groups are the portal groups -- */
 
-enum scsi_access { SCSI_ACCESS_OPTIMIZED, SCSI_ACCESS_NON_OPTIMIZED, SCSI_ACCESS_STANDBY, SCSI_ACCESS_UNAVAILABLE };
+enum scsi_access {
+	SCSI_ACCESS_OPTIMIZED,
+	SCSI_ACCESS_NON_OPTIMIZED,
+	SCSI_ACCESS_STANDBY,
+	SCSI_ACCESS_UNAVAILABLE,
+	/* the target's own business: initiators cannot set them, nor change a group that is in one of them */
+	SCSI_ACCESS_OFFLINE,
+	SCSI_ACCESS_TRANSITIONING,
+	SCSI_ACCESS_COUNT
+};
 
 #define SCSI_GROUPS_MAX 16
 

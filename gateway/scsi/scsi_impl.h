@@ -256,6 +256,9 @@ scsi_inventory(const struct scsi_nexus *nexus)
 	       atomic_load_explicit(&nexus->view_changes, memory_order_acquire);
 }
 
+/** SPC-4 5.15.2: why a command of these flags is not carried out by a group in this state, or SE_NONE. */
+enum scsi_error scsi_access_refuses(enum scsi_access access, unsigned flags);
+
 /** The group, made when it is new; NULL: there are too many. */
 /** For a nexus, until it leaves; NULL: there is no room for one more group. */
 struct scsi_group *scsi_group_join(struct scsi_target *target, uint16_t tpgt);
@@ -292,9 +295,11 @@ enum scsi_step { STEP_IO, STEP_GOOD, STEP_MET, STEP_FAIL, STEP_WAIT, STEP_PARK }
 #define F_ATOMIC 0x0040u    /* exists where the volume writes atomically */
 #define F_LONG_IN 0x0080u   /* Data-In of several pages */
 #define F_SANITIZE 0x0800u  /* carried out during and after a failed SANITIZE (SBC-3 4.11.2) */
-#define F_STANDBY 0x10000u  /* carried out in the states standby and unavailable of the port group (SPC-4 5.15.2) */
+/* Carried out in these states of the port group, beside the active ones (SPC-4 5.15.2): */
+#define F_STANDBY 0x10000u
 #define F_UNAVAILABLE 0x20000u
-#define F_ANY_ACCESS (F_STANDBY | F_UNAVAILABLE)
+#define F_NO_ACCESS 0x40000u /* offline, and transitioning from one to another */
+#define F_ANY_ACCESS (F_STANDBY | F_UNAVAILABLE | F_NO_ACCESS)
 /* What pages[] has to have room for (scsi_decode_pages): */
 #define F_READS 0x1000u  /* the whole range, put there by the volume */
 #define F_PIECES 0x2000u /* pieces of the range, after the Data-Out */

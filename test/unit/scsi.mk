@@ -50,3 +50,8 @@ test_unit_check_xcopy_engine_SOURCES = test/unit/check_xcopy_engine.c test/unit/
 	$(ENGINE_RIG)
 test_unit_check_xcopy_engine_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_xcopy_engine_LDADD = libtestsim.a libgateway.a $(STORES_LIBS) $(CHECK_LIBS)
+check_PROGRAMS += test/unit/check_alua
+TESTS += test/unit/check_alua
+test_unit_check_alua_SOURCES = test/unit/check_alua.c test/unit/scsi_run.h test/lib/scsirig.c test/lib/scsirig.h
+test_unit_check_alua_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_alua_LDADD = $(SCSI_TEST_LIBS)
