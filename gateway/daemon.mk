@@ -3,6 +3,7 @@
 noinst_LIBRARIES += libdaemon.a
 libdaemon_a_SOURCES = \
 	gateway/admin.c gateway/admin.h \
+	gateway/alua_states.c gateway/alua_states.h \
 	gateway/cli.c gateway/cli.h \
 	gateway/cli_access.c \
 	gateway/cli_all.c gateway/cli_commands.h \

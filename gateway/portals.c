@@ -6,8 +6,9 @@
  * ways are written first: nothing of them can fail afterwards.
  *
  * A group is known to a target (as an ALUA port group) once it has a portal and leads there; when that ends it is
- * unavailable, until another group needs its place.  A group without portals that no target names is forgotten.  The state of the configuration is given to it at its beginning and when it is changed;
- * meanwhile initiators may change it (SET TARGET PORT GROUPS).
+ * unavailable, until another group needs its place.  A group without portals that no target names is forgotten.  At its
+ * beginning it is in the state that an initiator has set last (SET TARGET PORT GROUPS), if one has since the operator's
+ * last word, else in the state of the configuration.
  *
  * Threads: start-up and the threads of control-socket clients; all may block.
  */
@@ -99,8 +100,8 @@ apply_group(const struct daemon *daemon, struct daemon_target *target, uint16_t 
 	}
 	r = scsi_target_add_group(target->scsi, tag);
 	return r ? r
-		 : scsi_target_set_access(target->scsi, tag,
-					  (enum scsi_access)configured_state(&target->paths, tag));
+		 : scsi_target_resume_access(target->scsi, tag,
+					     (enum scsi_access)configured_state(&target->paths, tag));
 }
 
 static int
@@ -449,6 +450,12 @@ daemon_target_alua(struct daemon *daemon, const char *name, uint16_t group, int 
 	(void)pthread_mutex_lock(&daemon->lock);
 	put_state(&target->paths, group, state); /* no more rows than known groups */
 	(void)pthread_mutex_unlock(&daemon->lock);
+	r = scsi_target_forget_access(target->scsi, group);
+	if (r)
+		return err_set(info, r,
+			       "%s is in the configuration, but what an initiator has set before cannot be "
+			       "forgotten, and holds: %s",
+			       config_alua_states[state], err_text(r));
 	log_info("target %s: portal group %u is %s", target->name, group, config_alua_states[state]);
 	return apply_group(daemon, target, group);
 }

@@ -44,6 +44,7 @@
 #include "common/log.h"
 #include "common/util.h"
 #include "gateway/admin.h"
+#include "gateway/alua_states.h"
 #include "gateway/commands.h"
 #include "gateway/daemon.h"
 #include "gateway/inspect.h"
@@ -558,6 +559,8 @@ start(struct serve *serve, struct errinfo *info)
 	if (r)
 		return r;
 	r = kept_open(daemon->config.state_dir, info);
+	if (!r)
+		r = alua_states_open(daemon->config.state_dir, info);
 	if (r)
 		return r;
 	r = admin_open(daemon->config.control, daemon_commands, daemon_ncommands, daemon, &serve->admin,
@@ -586,6 +589,7 @@ stop(struct serve *serve)
 	daemon_close_volumes(daemon);
 	daemon_doing(daemon, "ending", "threads");
 	stop_engine(serve);
+	alua_states_close();
 	kept_close();
 	state_close(&daemon->state);
 	stop_signals(serve);

@@ -13,6 +13,7 @@
 
 #include "common/log.h"
 #include "common/util.h"
+#include "gateway/alua_states.h"
 #include "gateway/daemon.h"
 
 struct daemon_target *
@@ -313,6 +314,7 @@ daemon_target_delete(struct daemon *daemon, const char *name, bool force, struct
 	if (r)
 		log_error("target %s: %s", target->name, err_text(r));
 	log_info("target %s: deleted", target->name);
+	alua_states_forget(target->name); /* nobody is there any more who could set any */
 	target_free(target);
 	return 0;
 }

@@ -5,6 +5,7 @@ libgateway_a_SOURCES += \
 	gateway/scsi/sbc.h \
 	gateway/scsi/sense.def \
 	gateway/scsi/alua.c \
+	gateway/scsi/alua_keep.c \
 	gateway/scsi/inquiry.c \
 	gateway/scsi/keep.c \
 	gateway/scsi/keep.h \

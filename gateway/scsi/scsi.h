@@ -218,12 +218,28 @@ enum scsi_access {
 
 /** Any thread.  A portal group that leads to this target: initiators see it before anybody came by it.  A nexus adds its own. -ENOSPC. */
 int scsi_target_add_group(struct scsi_target *target, uint16_t tpgt);
-/** Any thread.  It leads here no more: it is unavailable, and its place is another group's when one needs it and no nexus is left of it. */
+/** Any thread that may block.  It leads here no more: it is unavailable, and its place is another group's when one needs it and no nexus is left of it. */
 void scsi_target_drop_group(struct scsi_target *target, uint16_t tpgt);
-/** Any thread.  What the target itself decides (implicit); sessions see ASYMMETRIC ACCESS STATE CHANGED.  -ENOENT. */
+/** Any thread that may block.  What the target itself decides (implicit); sessions see ASYMMETRIC ACCESS STATE
+ *  CHANGED.  What initiators have set is kept all the same.  -ENOENT. */
 int scsi_target_set_access(struct scsi_target *target, uint16_t tpgt, enum scsi_access access);
+/** The same for a group that begins: in the state that an initiator has set last, if one has, else in this one. */
+int scsi_target_resume_access(struct scsi_target *target, uint16_t tpgt, enum scsi_access access);
+/** What initiators have set for the group is forgotten; its state stays as it is.  The store's error.  Blocks. */
+int scsi_target_forget_access(struct scsi_target *target, uint16_t tpgt);
 /** Any thread.  As it is now, initiators' explicit changes included.  -ENOENT. */
 int scsi_target_get_access(struct scsi_target *target, uint16_t tpgt, enum scsi_access *ret);
+
+/** Where it is kept what initiators set (SET TARGET PORT GROUPS), by the target's name.  Both block. */
+struct scsi_access_store {
+	/** What was saved last: malloc()ed, the caller's.  -ENOENT: nothing.  From scsi_target_new(). */
+	int (*load)(void *arg, const char *target, char **ret, size_t *ret_len);
+	/** Durable when it returns 0.  text NULL: forget it. */
+	int (*save)(void *arg, const char *target, const char *text, size_t len);
+	void *arg;
+};
+/** Before the first target, copied; NULL: nothing is kept. */
+void scsi_set_access_store(const struct scsi_access_store *store);
 
 /* -- what outlives the daemon: persistent reservations (APTPL), a SANITIZE that has not succeeded -- */
 

@@ -8,7 +8,7 @@
  *   lu.c        logical units: task sets, unit attentions
  *   target.c    targets and their LUNs     nexus.c  I_T nexuses
  *   tmf.c       task management
- *   alua.c      target port groups         pr*.c    persistent reservations
+ *   alua*.c     target port groups         pr*.c    persistent reservations
  *   sanitize.c  what goes on after its command
  *   keep.c      what outlives the daemon
  *   spc.c inquiry.c mode.c log.c sbc.c sbc_more.c xcopy*.c   the commands
@@ -22,6 +22,7 @@
 #define LUNGATE_GATEWAY_SCSI_IMPL_H
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -213,6 +214,15 @@ struct scsi_group {
 	bool spare;                /* it leads here no more: another one may have the place when nobody uses it */
 };
 
+/** What initiators have set, and a restart shall not undo.  Groups need not be there (yet). */
+struct kept_access {
+	unsigned n;
+	struct {
+		uint16_t tpgt;
+		uint8_t access, spare;
+	} groups[SCSI_GROUPS_MAX];
+};
+
 struct scsi_target {
 	char name[SCSI_NAME_MAX];
 	_Atomic uint64_t inventory; /* bumped by map and unmap */
@@ -220,6 +230,8 @@ struct scsi_target {
 	_Atomic uint64_t access_changes; /* of any group */
 	pthread_mutex_t groups_lock; /* held while places are given; never on the data path */
 	struct scsi_group groups[SCSI_GROUPS_MAX];
+	pthread_mutex_t kept_lock;
+	struct kept_access kept; /* under kept_lock */
 	struct scsi_slot slots[SCSI_LUNS_MAX];
 };
 
@@ -259,7 +271,14 @@ scsi_inventory(const struct scsi_nexus *nexus)
 /** SPC-4 5.15.2: why a command of these flags is not carried out by a group in this state, or SE_NONE. */
 enum scsi_error scsi_access_refuses(enum scsi_access access, unsigned flags);
 
-/** The group, made when it is new; NULL: there are too many. */
+/* alua_keep.c; load and save with target->kept_lock held. */
+bool scsi_access_can_keep(void);
+void scsi_kept_load(struct scsi_target *target);
+/** Durable, and target->kept, when it returns 0; else nothing is changed.  Blocks. */
+int scsi_kept_save(struct scsi_target *target, const struct kept_access *next);
+/** Its place, or -1. */
+int scsi_kept_find(const struct kept_access *kept, uint16_t tpgt);
+
 /** For a nexus, until it leaves; NULL: there is no room for one more group. */
 struct scsi_group *scsi_group_join(struct scsi_target *target, uint16_t tpgt);
 void scsi_group_leave(struct scsi_target *target, struct scsi_group *group);

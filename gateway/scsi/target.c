@@ -39,6 +39,8 @@ scsi_target_new(const char *name, struct scsi_target **ret)
 	memcpy(target->name, name, n + 1);
 	(void)pthread_mutex_init(&target->groups_lock, NULL);
 	(void)scsi_target_add_group(target, 1);
+	pthread_mutex_init(&target->kept_lock, NULL);
+	scsi_kept_load(target); /* nobody else knows it yet */
 	*ret = target;
 	return 0;
 }
@@ -52,6 +54,7 @@ scsi_target_free(struct scsi_target *target)
 	for (unsigned i = 0; i < SCSI_LUNS_MAX; i++)
 		(void)scsi_target_unmap(target, i); /* -ENOENT where none is */
 	(void)pthread_mutex_destroy(&target->groups_lock);
+	pthread_mutex_destroy(&target->kept_lock);
 	free(target);
 }
 

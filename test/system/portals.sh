@@ -90,6 +90,23 @@ says "status 0x0102"
 expect 0 ctl portal redirect "$second" --off
 try "$second"
 says "status 0x0000"
+
+# what an initiator has set, as the daemon keeps it, is in force until the operator says otherwise
+kept=$work/state/alua/$iqn.json
+keep() { jq -n --arg t "$iqn" --arg s "$1" '{format: 1, target: $t, groups: [{group: 2, state: $s}]}' >"$kept"; }
+[ ! -e "$kept" ] || fail "there is $kept, and no initiator has set anything"
+stop_daemon
+keep non-optimized
+start_daemon --strict
+[ "$(state_of 1) $(state_of 2)" = "optimized non-optimized" ] || fail "what an initiator has set did not last"
+expect 0 ctl target alua "$iqn" 2 offline
+[ "$(state_of 2)" = offline ] || fail "the operator was not heard"
+[ ! -e "$kept" ] || fail "$kept is still there"
+stop_daemon
+start_daemon --strict
+[ "$(state_of 2)" = offline ] || fail "the operator's word did not last"
+second=$(ctl portal list --json | jq -r '.[] | select(.group == 2) | .bound')
+
 expect 0 ctl target alua "$iqn" 2 optimized
 ! grep -q '"alua"\|"redirect' "$config" || fail "what is the default was left in the file"
 

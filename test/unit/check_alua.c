@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Every command in every state of its port group: what SPC-4 5.15.2 lets pass, and with what sense the rest is
- * refused.  The lists here are the standard's, not the table of commands' own.
+ * refused.  The lists here are the standard's, not the table of commands' own.  And what initiators set, over
+ * a restart.
  */
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/log.h"
 #include "gateway/scsi/scsi_impl.h"
 #include "test/unit/scsi_run.h"
 
@@ -174,6 +176,203 @@ START_TEST(groups_that_initiators_cannot_set)
 }
 END_TEST
 
+/* -- what is kept -------------------------------------------------------- */
+
+static struct {
+	char *text; /* NULL: nothing */
+	unsigned saves;
+	int fail;
+	char target[64];
+} disk;
+
+static int
+load(void *arg, const char *target, char **ret, size_t *ret_len)
+{
+	(void)arg;
+	(void)target;
+	if (!disk.text)
+		return -ENOENT;
+	*ret = strdup(disk.text);
+	*ret_len = strlen(disk.text);
+	return 0;
+}
+
+static int
+save(void *arg, const char *target, const char *text, size_t len)
+{
+	(void)arg;
+	disk.saves++;
+	if (disk.fail)
+		return disk.fail;
+	(void)snprintf(disk.target, sizeof(disk.target), "%s", target);
+	free(disk.text);
+	disk.text = text ? strndup(text, len) : NULL;
+	return 0;
+}
+
+static void
+setup_kept(void)
+{
+	static const struct scsi_access_store store = {.load = load, .save = save};
+
+	memset(&disk, 0, sizeof(disk));
+	ck_assert_int_eq(loop_pool_init(1), 0);
+	scsi_set_access_store(&store);
+	start_rig(&(struct rig_options){.two_loops = true});
+	ck_assert_int_eq(scsi_target_add_group(rig.target, 2), 0);
+}
+
+static void
+teardown_kept(void)
+{
+	teardown();
+	scsi_set_access_store(NULL);
+	loop_pool_fini();
+	free(disk.text);
+}
+
+/* The daemon stops and starts, and the configuration says `configured` of both groups. */
+static void
+restart(enum scsi_access configured)
+{
+	teardown();
+	start_rig(&(struct rig_options){.two_loops = true});
+	for (uint16_t group = 1; group <= 2; group++) {
+		ck_assert_int_eq(scsi_target_add_group(rig.target, group), 0);
+		ck_assert_int_eq(scsi_target_resume_access(rig.target, group, configured), 0);
+	}
+	rig_clear_attentions(&rig);
+}
+
+static enum scsi_access
+access_of(uint16_t group)
+{
+	enum scsi_access access;
+
+	ck_assert_int_eq(scsi_target_get_access(rig.target, group, &access), 0);
+	return access;
+}
+
+/* One group, or with two != 0 both. */
+static void
+put_set(enum scsi_access one, uint16_t group, enum scsi_access two)
+{
+	memset(out_buf, 0, 12);
+	out_buf[4] = (uint8_t)one;
+	out_buf[7] = (uint8_t)group;
+	out_buf[8] = (uint8_t)two;
+	out_buf[11] = (uint8_t)(3 - group);
+}
+
+START_TEST(explicit_states_outlive_a_restart)
+{
+	put_set(SCSI_ACCESS_STANDBY, 2, SCSI_ACCESS_OPTIMIZED);
+	expect_good(CDB(0xa4, 0x0a, [9] = 8), 8, 0);
+	ck_assert_str_eq(disk.target, "iqn.2026-01.test:target");
+	ck_assert_int_eq(access_of(2), SCSI_ACCESS_STANDBY);
+	expect_good(CDB(0x00), 0, 0); /* who set it is not told */
+	(void)run_on(1, CDB(0x00), 0, 0);
+	ck_assert_uint_eq(cmd_sense(&cmd), S_ACCESS_CHANGED);
+	restart(SCSI_ACCESS_NON_OPTIMIZED);
+	ck_assert_int_eq(access_of(1), SCSI_ACCESS_NON_OPTIMIZED);
+	ck_assert_int_eq(access_of(2), SCSI_ACCESS_STANDBY);
+	expect_good(CDB(0xa3, 0x0a, [9] = 64), 0, 64);
+	ck_assert_uint_eq(in_buf[9], 2); /* implicit */
+	ck_assert_uint_eq(in_buf[21], 1);
+	/* to what it is already: nothing is written */
+	disk.saves = 0;
+	expect_good(CDB(0xa4, 0x0a, [9] = 8), 8, 0);
+	ck_assert_uint_eq(disk.saves, 0);
+	/* optimized as an initiator's word differs from no word */
+	put_set(SCSI_ACCESS_OPTIMIZED, 2, SCSI_ACCESS_UNAVAILABLE);
+	expect_good(CDB(0xa4, 0x0a, [9] = 12), 12, 0);
+	ck_assert_uint_eq(disk.saves, 1);
+	restart(SCSI_ACCESS_NON_OPTIMIZED);
+	ck_assert_int_eq(access_of(1), SCSI_ACCESS_UNAVAILABLE);
+	ck_assert_int_eq(access_of(2), SCSI_ACCESS_OPTIMIZED);
+}
+END_TEST
+
+START_TEST(the_operator_has_the_last_word)
+{
+	put_set(SCSI_ACCESS_STANDBY, 2, SCSI_ACCESS_NON_OPTIMIZED);
+	expect_good(CDB(0xa4, 0x0a, [9] = 12), 12, 0);
+	ck_assert_int_eq(scsi_target_set_access(rig.target, 2, SCSI_ACCESS_UNAVAILABLE), 0);
+	restart(SCSI_ACCESS_OPTIMIZED); /* it was the daemon's own doing */
+	ck_assert_int_eq(access_of(2), SCSI_ACCESS_STANDBY);
+	ck_assert_int_eq(scsi_target_forget_access(rig.target, 2), 0);
+	ck_assert_int_eq(access_of(2), SCSI_ACCESS_STANDBY);
+	ck_assert_int_eq(scsi_target_resume_access(rig.target, 2, SCSI_ACCESS_OPTIMIZED), 0);
+	ck_assert_int_eq(access_of(2), SCSI_ACCESS_OPTIMIZED);
+	restart(SCSI_ACCESS_OPTIMIZED);
+	ck_assert_int_eq(access_of(1), SCSI_ACCESS_NON_OPTIMIZED);
+	ck_assert_int_eq(access_of(2), SCSI_ACCESS_OPTIMIZED);
+	ck_assert_int_eq(scsi_target_forget_access(rig.target, 1), 0);
+	ck_assert_ptr_null(disk.text); /* the last one: nothing lies about */
+}
+END_TEST
+
+START_TEST(what_cannot_be_kept_is_not_set)
+{
+	put_set(SCSI_ACCESS_STANDBY, 2, SCSI_ACCESS_NON_OPTIMIZED);
+	disk.fail = -ENOSPC;
+	expect_sense(CDB(0xa4, 0x0a, [9] = 12), 12, S_SET_FAILED);
+	ck_assert_int_eq(access_of(1), SCSI_ACCESS_OPTIMIZED);
+	ck_assert_int_eq(access_of(2), SCSI_ACCESS_OPTIMIZED);
+	ck_assert_int_eq(run_on(1, CDB(0x00), 0, 0), SCSI_GOOD); /* nothing to be told */
+	disk.fail = 0;
+	expect_good(CDB(0xa4, 0x0a, [9] = 12), 12, 0);
+	disk.fail = -EIO;
+	ck_assert_int_eq(scsi_target_forget_access(rig.target, 2), -EIO);
+	disk.fail = 0;
+	restart(SCSI_ACCESS_OPTIMIZED);
+	ck_assert_int_eq(access_of(2), SCSI_ACCESS_STANDBY);
+}
+END_TEST
+
+START_TEST(damage_is_as_nothing)
+{
+	static const char *const texts[] = {
+		"",
+		"[]",
+		"{\"format\": 1, \"target\": \"iqn.2026-01.test:target\"}",
+		"{\"format\": 2, \"target\": \"iqn.2026-01.test:target\", \"groups\": [%s]}",
+		"{\"format\": 1, \"target\": \"iqn.2026-01.test:other\", \"groups\": [%s]}",
+		"{\"format\": 1, \"target\": \"iqn.2026-01.test:target\", \"groups\": [%s, %s]}",
+		"{\"format\": 1, \"target\": \"iqn.2026-01.test:target\", \"groups\": [%s, 1]}",
+		"{\"format\": 1, \"target\": \"iqn.2026-01.test:target\", \"groups\": [%s], \"x\": 1}",
+		"{\"format\": 1, \"target\": \"iqn.2026-01.test:target\", \"groups\": [%s, {\"group\": 65536, "
+		"\"state\": \"standby\"}]}",
+		"{\"format\": 1, \"target\": \"iqn.2026-01.test:target\", \"groups\": [%s, {\"group\": 2, "
+		"\"state\": \"offline\"}]}",
+		"{\"format\": 1, \"target\": \"iqn.2026-01.test:target\", \"groups\": [%s]}", /* well */
+	};
+	static const char group[] = "{\"group\": 1, \"state\": \"standby\"}";
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		bool well = i == ARRAY_SIZE(texts) - 1;
+		char text[512] = "", *to = text;
+
+		for (const char *p = texts[i]; *p; p++) {
+			if (!strncmp(p, "%s", 2)) {
+				to = stpcpy(to, group);
+				p++;
+			} else {
+				*to++ = *p;
+				*to = '\0';
+			}
+		}
+		free(disk.text);
+		disk.text = strdup(text);
+		teardown();
+		start_rig(&(struct rig_options){.no_lun = true});
+		ck_assert_int_eq(scsi_target_resume_access(rig.target, 1, SCSI_ACCESS_NON_OPTIMIZED), 0);
+		ck_assert_msg(access_of(1) == (well ? SCSI_ACCESS_STANDBY : SCSI_ACCESS_NON_OPTIMIZED), "%s",
+			      text);
+	}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -188,6 +387,15 @@ main(void)
 	tcase_add_loop_test(tcase, states_are_told, 0, ARRAY_SIZE(states));
 	tcase_add_test(tcase, groups_that_initiators_cannot_set);
 	suite_add_tcase(suite, tcase);
+	tcase = tcase_create("kept");
+	tcase_set_timeout(tcase, 60);
+	tcase_add_checked_fixture(tcase, setup_kept, teardown_kept);
+	tcase_add_test(tcase, explicit_states_outlive_a_restart);
+	tcase_add_test(tcase, the_operator_has_the_last_word);
+	tcase_add_test(tcase, what_cannot_be_kept_is_not_set);
+	tcase_add_test(tcase, damage_is_as_nothing);
+	suite_add_tcase(suite, tcase);
+	log_threshold = LOG_LEVEL_ERROR - 1;
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

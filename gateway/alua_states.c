@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where ALUA states are kept that initiators have set.  A save replaces the whole file, so a crash leaves the old
+ * text or the new one.  The names of targets have no '/' and begin with letters (iscsi_name_check).
+ *
+ * Threads: open and close while nothing runs; load, save and forget from any that may block.
+ */
+#include "gateway/alua_states.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/vfs.h"
+#include "gateway/scsi/scsi.h"
+
+#define FILE_MAX (1u << 16)
+
+static char *directory;
+
+static char *
+file_path(const char *target)
+{
+	char *path;
+
+	return asprintf(&path, "%s/%s.json", directory, target) < 0 ? NULL : path;
+}
+
+static int
+load(void *arg, const char *target, char **ret, size_t *ret_len)
+{
+	char *path = file_path(target);
+	int r = path ? vfs_slurp(vfs_posix(), path, FILE_MAX, ret, ret_len) : -ENOMEM;
+
+	(void)arg;
+	free(path);
+	return r;
+}
+
+static int
+remove_file(const char *path)
+{
+	struct vfs *vfs = vfs_posix();
+	int r = vfs->ops->unlink(vfs, path);
+
+	return r == -ENOENT ? 0 : r ? r : vfs->ops->fsync_dir(vfs, directory);
+}
+
+static int
+save(void *arg, const char *target, const char *text, size_t len)
+{
+	char *path = file_path(target);
+	int r = !path ? -ENOMEM : text ? vfs_replace(vfs_posix(), path, text, len, 0600) : remove_file(path);
+
+	(void)arg;
+	if (r)
+		log_error("%s: %s", path ? path : target, err_text(r));
+	free(path);
+	return r;
+}
+
+int
+alua_states_open(const char *state_dir, struct errinfo *info)
+{
+	static const struct scsi_access_store store = {.load = load, .save = save};
+	int r;
+
+	if (asprintf(&directory, "%s/alua", state_dir) < 0) {
+		directory = NULL;
+		return -ENOMEM;
+	}
+	r = vfs_mkdirs(vfs_posix(), directory, 0700);
+	if (r) {
+		(void)err_set(info, r, "cannot make %s: %s", directory, err_text(r));
+		alua_states_close();
+		return r;
+	}
+	scsi_set_access_store(&store);
+	return 0;
+}
+
+void
+alua_states_close(void)
+{
+	scsi_set_access_store(NULL);
+	free(directory);
+	directory = NULL;
+}
+
+void
+alua_states_forget(const char *target)
+{
+	if (directory)
+		(void)save(NULL, target, NULL, 0);
+}
