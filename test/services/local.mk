@@ -7,7 +7,7 @@ EXTRA_DIST += $(S3_SERVICE_TESTS) test/services/ceph-rgw test/services/minio tes
 
 if HAVE_MICROHTTPD
 FAKES3 = test/lib/fakes3.c test/lib/fakes3.h test/lib/fakes3_auth.c test/lib/fakes3_auth.h test/lib/fakes3_faults.c \
-	test/lib/fakes3_keys.c test/lib/fakes3_keys.h
+	test/lib/fakes3_impl.h test/lib/fakes3_keys.c test/lib/fakes3_keys.h test/lib/fakes3_verbs.c
 check_PROGRAMS += test/services/fakes3
 test_services_fakes3_SOURCES = test/services/fakes3.c $(FAKES3)
 test_services_fakes3_CFLAGS = $(AM_CFLAGS) $(MICROHTTPD_CFLAGS)
