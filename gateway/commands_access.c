@@ -9,49 +9,55 @@
 		__VA_ARGS__                                                                                  \
 	}
 
+/* Of the change that the args hold. */
+#define CHANGE(args, member, json_kind, ...)                                                                 \
+	{                                                                                                    \
+		.key = #member, .kind = JSON_KIND_##json_kind,                                               \
+		.offset = offsetof(struct args, change.member), __VA_ARGS__                                  \
+	}
+
 const struct json_key access_acl_keys[] = {
 	KEY(access_acl_args, target, STRING, .required = true),
-	KEY(access_acl_args, name, STRING, .required = true),
-	KEY(access_acl_args, network, STRING),
-	KEY(access_acl_args, account, STRING),
-	KEY(access_acl_args, luns, ARRAY),
-	KEY(access_acl_args, replace, BOOL),
-	KEY(access_acl_args, open, BOOL),
+	CHANGE(access_acl_args, name, STRING, .required = true),
+	CHANGE(access_acl_args, network, STRING),
+	CHANGE(access_acl_args, account, STRING),
+	CHANGE(access_acl_args, luns, ARRAY),
+	CHANGE(access_acl_args, replace, BOOL),
+	CHANGE(access_acl_args, open, BOOL),
 };
 
 const struct json_key access_account_keys[] = {
 	KEY(access_account_args, target, STRING, .required = true),
-	KEY(access_account_args, user, STRING, .required = true),
-	KEY(access_account_args, secret_file, STRING),
-	KEY(access_account_args, secret_env, STRING),
-	KEY(access_account_args, mutual, BOOL),
-	KEY(access_account_args, replace, BOOL),
-	KEY(access_account_args, open, BOOL),
+	CHANGE(access_account_args, user, STRING, .required = true),
+	CHANGE(access_account_args, secret_file, STRING),
+	CHANGE(access_account_args, secret_env, STRING),
+	CHANGE(access_account_args, mutual, BOOL),
+	CHANGE(access_account_args, replace, BOOL),
+	CHANGE(access_account_args, open, BOOL),
 };
 
 const struct json_key access_list_keys[] = {
 	KEY(access_list_args, target, STRING, .required = true),
 };
 
+/* r is what became of the change; what is there then is shown. */
+static int
+end(struct admin_call *call, int r, const char *target, bool accounts)
+{
+	r = command_end_change(call, r);
+	return r ? r : daemon_access_show(call->context, target, accounts, &call->result, &call->info);
+}
+
 static int
 change_acl(struct admin_call *call, int (*run)(struct daemon *daemon, const char *name,
 					       const struct acl_change *change, struct errinfo *info))
 {
 	const struct access_acl_args *args = call->args;
-	const struct acl_change change = {.name = args->name,
-					  .network = args->network,
-					  .account = args->account,
-					  .luns = args->luns,
-					  .replace = args->replace,
-					  .open = args->open};
 	int r = command_begin_change(call);
 
-	if (r)
-		return r;
-	r = command_end_change(call, run(call->context, args->target, &change, &call->info));
-	if (!r)
-		r = daemon_access_show(call->context, args->target, false, &call->result, &call->info);
-	return r;
+	return r ? r
+		 : end(call, run(call->context, args->target, &args->change, &call->info), args->target,
+		       false);
 }
 
 static int
@@ -59,20 +65,11 @@ change_account(struct admin_call *call, int (*run)(struct daemon *daemon, const 
 						   const struct account_change *change, struct errinfo *info))
 {
 	const struct access_account_args *args = call->args;
-	const struct account_change change = {.user = args->user,
-					      .secret_file = args->secret_file,
-					      .secret_env = args->secret_env,
-					      .mutual = args->mutual,
-					      .replace = args->replace,
-					      .open = args->open};
 	int r = command_begin_change(call);
 
-	if (r)
-		return r;
-	r = command_end_change(call, run(call->context, args->target, &change, &call->info));
-	if (!r)
-		r = daemon_access_show(call->context, args->target, true, &call->result, &call->info);
-	return r;
+	return r ? r
+		 : end(call, run(call->context, args->target, &args->change, &call->info), args->target,
+		       true);
 }
 
 int

@@ -8,6 +8,7 @@
 #define LUNGATE_GATEWAY_COMMANDS_IMPL_H
 
 #include "gateway/admin.h"
+#include "gateway/config.h"
 
 /** Take `change`, or say why nothing can be changed now. */
 int command_begin_change(struct admin_call *call);
@@ -19,13 +20,12 @@ int command_check_running(struct admin_call *call);
 /* -- commands_access.c: accounts and lists of initiators -- */
 
 struct access_acl_args {
-	char *target, *name, *network, *account;
-	json_t *luns;
-	bool replace, open;
+	char *target;
+	struct acl_change change;
 };
 struct access_account_args {
-	char *target, *user, *secret_file, *secret_env;
-	bool mutual, replace, open;
+	char *target;
+	struct account_change change;
 };
 struct access_list_args {
 	char *target;
