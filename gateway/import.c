@@ -106,19 +106,24 @@ delete_made(struct volume_spec *spec, struct loop *loop, const char *note)
 
 /* What a crash left. */
 static int
-clean_up_before(struct volume_spec *spec, struct loop *loop, const char *note, struct errinfo *info)
+clean_up_before(struct importing *im, struct volume_spec *spec, struct loop *loop, struct errinfo *info)
 {
 	struct volume_spec old = *spec;
 	size_t len;
 	char *store;
-	int r = vfs_slurp(vfs_posix(), note, NOTE_MAX, &store, &len);
+	int r = vfs_slurp(vfs_posix(), im->note, NOTE_MAX, &store, &len);
 
 	if (r == -ENOENT)
 		return 0;
 	if (r)
-		return err_set(info, r, "%s: %s", note, err_text(r));
+		return err_set(info, r, "%s: %s", im->note, err_text(r));
+	log_info(
+		"volume %s: what an import that was cut off had made in %s is deleted, and this one starts anew",
+		spec->name, store);
+	admin_progress(im->call, 0, 0,
+		       "deleting what an import that was cut off had made; this one starts anew");
 	old.store = store;
-	r = delete_made(&old, loop, note);
+	r = delete_made(&old, loop, im->note);
 	free(store);
 	return r ? err_set(info, r, "what an import that was cut off had made cannot be deleted: %s",
 			   err_text(r))
@@ -157,7 +162,7 @@ make_and_fill(struct importing *im, struct daemon_volume *volume, struct import 
 	if (r)
 		return r;
 	spec.beside_foreign = true;
-	r = clean_up_before(&spec, volume->loop, im->note, info);
+	r = clean_up_before(im, &spec, volume->loop, info);
 	if (r)
 		return r;
 	r = note_write(im->daemon, im->note, spec.store);
