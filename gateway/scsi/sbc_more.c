@@ -34,10 +34,32 @@ check_unmap(struct scsi_task *task, const uint8_t *list, unsigned count)
 	return STEP_GOOD;
 }
 
+/*
+ * The next descriptors that go on where the one before ends, as one range: blocks that are taken singly cost
+ * a file a cleared part of a page each, and what is a whole page together is given back.  0 blocks: none left.
+ */
+static uint64_t
+next_run(struct scsi_task *task, const uint8_t *list, unsigned count, uint64_t *ret_lba)
+{
+	uint64_t blocks = 0;
+
+	for (; task->state < count; task->state++) {
+		const uint8_t *p = list + UNMAP_HEADER + task->state * UNMAP_DESCRIPTOR;
+
+		if (blocks == 0)
+			*ret_lba = get_be64(p);
+		else if (get_be32(p + 8) != 0 && get_be64(p) != *ret_lba + blocks)
+			break;
+		blocks += get_be32(p + 8);
+	}
+	return blocks;
+}
+
 enum scsi_step
 sbc_unmap(struct scsi_task *task)
 {
 	uint32_t bs = task->lu->vol->block_size;
+	uint64_t lba = 0, blocks;
 	const uint8_t *list;
 	unsigned count;
 
@@ -53,16 +75,12 @@ sbc_unmap(struct scsi_task *task)
 		return STEP_FAIL;
 	if (task->state > 0 && task->req.status < 0)
 		return task_fail_io(task);
-	while (task->state < count) {
-		const uint8_t *p = list + UNMAP_HEADER + task->state++ * UNMAP_DESCRIPTOR;
-
-		if (get_be32(p + 8) == 0)
-			continue;
-		task_io(task, VOL_UNMAP, get_be64(p) * bs, (uint64_t)get_be32(p + 8) * bs, NULL, 0);
-		task->req.flags = task->lu->wce ? 0 : VOL_FUA;
-		return STEP_IO;
-	}
-	return STEP_GOOD;
+	blocks = next_run(task, list, count, &lba);
+	if (blocks == 0)
+		return STEP_GOOD;
+	task_io(task, VOL_UNMAP, lba * bs, blocks * bs, NULL, 0);
+	task->req.flags = task->lu->wce ? 0 : VOL_FUA;
+	return STEP_IO;
 }
 
 /* -- WRITE SAME, SBC-3 5.42 ---------------------------------------------- */

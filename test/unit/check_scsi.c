@@ -593,6 +593,16 @@ START_TEST(unmap)
 	ck_assert_uint_eq(disk->bytes[8 * 512], 'u');
 	ck_assert_uint_eq(disk->bytes[100 * 512], 0);
 	ck_assert_uint_eq(disk->seen[VOL_UNMAP], 2);
+	/* what goes on where the one before ends is one request */
+	unmap_list(5, (const uint64_t[][2]){{200, 1}, {201, 2}, {7, 0}, {203, 1}, {205, 1}});
+	expect_good(CDB(0x42, [8] = 88), 88, 0);
+	ck_assert_uint_eq(disk->bytes[200 * 512 - 1], 'u');
+	for (unsigned i = 200 * 512; i < 204 * 512; i++)
+		ck_assert_uint_eq(disk->bytes[i], 0);
+	ck_assert_uint_eq(disk->bytes[204 * 512], 'u');
+	ck_assert_uint_eq(disk->bytes[205 * 512], 0);
+	ck_assert_uint_eq(disk->bytes[206 * 512], 'u');
+	ck_assert_uint_eq(disk->seen[VOL_UNMAP], 4);
 	/* one of them out of range: nothing is unmapped */
 	unmap_list(2, (const uint64_t[][2]){{8, 4}, {BLOCKS, 1}});
 	expect_sense(two, 40, S_LBA);
@@ -602,7 +612,7 @@ START_TEST(unmap)
 	/* no blocks is no error, wherever */
 	unmap_list(2, (const uint64_t[][2]){{BLOCKS, 0}, {8, 0}});
 	expect_good(two, 40, 0);
-	ck_assert_uint_eq(disk->seen[VOL_UNMAP], 2);
+	ck_assert_uint_eq(disk->seen[VOL_UNMAP], 4);
 	/* lists: none, no header, less than promised, half a descriptor, too many */
 	expect_good(CDB(0x42), 0, 0);
 	expect_sense(CDB(0x42, [8] = 7), 7, S_LENGTH);
