@@ -23,6 +23,8 @@ static struct iscsi_context *iscsi;
 static int lun;
 
 struct round {
+	struct round *next;
+	struct scsi_task *task;
 	bool written, answered, late, pinged;
 	int write_status;
 	uint32_t response;
@@ -63,6 +65,8 @@ on_ping(struct iscsi_context *context, int status, void *data, void *arg)
 	(void)data;
 	round->pinged = status == SCSI_STATUS_GOOD;
 }
+
+static struct round *rounds; /* libiscsi keeps a task that was not answered as long as its session */
 
 /* Until *flag, or the patience ends. */
 static bool
@@ -124,6 +128,9 @@ one_round(unsigned n, enum iscsi_task_mgmt_funcs function)
 
 	if (!round || !task)
 		exit(1);
+	round->next = rounds;
+	round->task = task;
+	rounds = round;
 	read_back(before);
 	memset(round->data, byte, sizeof(round->data));
 	if (scsi_task_add_data_out_buffer(task, sizeof(round->data), round->data) ||
@@ -153,27 +160,30 @@ one_round(unsigned n, enum iscsi_task_mgmt_funcs function)
 	check(!round->late, "%s: the write is answered after it", name);
 	read_back(later);
 	check(!memcmp(after, later, sizeof(later)), "%s: the write acts after it", name);
-	if (round->written) { /* else libiscsi keeps the task, and what belongs to it, as long as the session */
-		scsi_free_scsi_task(task);
-		free(round);
-	}
 }
 
 int
 main(int argc, char **argv)
 {
-	unsigned long rounds;
+	unsigned long n;
 
 	if (argc != 5) {
 		printf("usage: resets PORTAL TARGET LUN ROUNDS\n");
 		return 2;
 	}
 	lun = (int)strtol(argv[3], NULL, 10);
-	rounds = strtoul(argv[4], NULL, 10);
+	n = strtoul(argv[4], NULL, 10);
 	iscsi = initiator_login(argv[1], argv[2], "iqn.2026-11.net.example:resets", 1);
 	initiator_settle(iscsi, lun);
-	for (unsigned long i = 0; i < rounds; i++)
+	for (unsigned long i = 0; i < n; i++)
 		one_round((unsigned)i, i % 2 ? ISCSI_TM_ABORT_TASK : ISCSI_TM_LUN_RESET);
 	initiator_logout(iscsi);
+	while (rounds) {
+		struct round *round = rounds;
+
+		rounds = round->next;
+		scsi_free_scsi_task(round->task);
+		free(round);
+	}
 	return check_result(argv[2]);
 }

@@ -1,90 +1,158 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# libiscsi's suite against the daemon: a thin chunked LUN, a raw file and a RAM
-# LUN, and the tests that want another kind of LUN on one of that kind.
-# Families: all but Sanitize, which takes minutes; `make check-conformance
-# FAMILIES='*'` runs that too, at small LUNs, on a daemon that a failpoint makes slow:
-# its tests want to see a SANITIZE that goes on for some seconds.
+# libiscsi's suite against the daemon, each test in a process of its own, on LUNs of these kinds:
+#   thin, raw, ram	all but what says little, or nothing, on a plain disk, which runs on
+#   read-only, removable, 4k (a thin volume whose blocks are physical blocks)
+# and in one process for everything, on thin, raw and ram LUNs.
+#
+# Sanitize.Reset looks twice at a SANITIZE under way, with 4 s of sleep between: the daemon that serves it takes
+# its time over each piece, by a failpoint, and so does the one of the runs in one process.  Both are served beside
+# the rest, for they sleep: a minute, and two.
+#
+# FAMILIES='PATTERN...': these alone.  ONE_PROCESS=no: not in one process (the default with sanitizers).
 here=$(dirname "$0")
 . "$here/../system/lib.sh"
 command -v iscsi-test-cu >/dev/null || skip "iscsi-test-cu is missing: apt-get install libiscsi-bin"
 set -f
 # shellcheck disable=SC2206
-families=(${FAMILIES:-* !Sanitize})
+families=(${FAMILIES:-*})
 set +f
-sanitize=() others=''
-for family in "${families[@]}"; do
-	case $family in
-	!*) ;;
-	Sanitize*) sanitize+=("$family") ;;
-	'*') others=yes sanitize+=(Sanitize) ;;
-	*) others=yes ;;
-	esac
-done
-[[ " ${families[*]} " != *' !Sanitize '* ]] || sanitize=()
-[ -z "${SANITIZER:-}" ] || export TEST_TIMEOUT=150 # everything is ten times slower
-mkdir "$work/store"
-write_config "\"volumes\": [{\"name\": \"thin\", \"store\": \"dir:$work/store\", \"size\": \"1G\"},
-    {\"name\": \"raw\", \"store\": \"file:$work/raw.img\", \"size\": \"1G\"},
-    {\"name\": \"ram\", \"store\": \"ram:\", \"size\": \"256M\"},
+everything=no
+[ "${families[*]}" != '*' ] || everything=yes
+one_process=${ONE_PROCESS:-$([ "$everything" = yes ] && [ -z "${SANITIZER:-}" ] && echo yes || echo no)}
+size=256M
+if [ -n "${SANITIZER:-}" ]; then # everything is ten times slower
+	export TEST_TIMEOUT=300
+	size=64M
+fi
+export RESULTS=$work/results
+: >"$RESULTS"
+
+# luns SIZE LUN-KEYS: the volumes of $work on targets of their own
+luns() {
+	mkdir "$work/store"
+	# Sanitize.Reset sleeps without a look at its socket: no NOP may go unanswered meanwhile.
+	write_config "\"limits\": {\"nop_timeout_ms\": 100000},
+  \"volumes\": [{\"name\": \"thin\", \"store\": \"dir:$work/store\", \"size\": \"$1\"},
+    {\"name\": \"raw\", \"store\": \"file:$work/raw.img\", \"size\": \"$1\"},
+    {\"name\": \"ram\", \"store\": \"ram:\", \"size\": \"$1\"},
     {\"name\": \"read-only\", \"store\": \"ram:\", \"size\": \"64M\", \"read_only\": true},
     {\"name\": \"removable\", \"store\": \"ram:\", \"size\": \"64M\"},
-    {\"name\": \"4k\", \"store\": \"ram:\", \"size\": \"64M\", \"block_size\": 4096}],
-  \"targets\": [{\"name\": \"$iqn\", \"luns\": [{\"lun\": 0, \"volume\": \"thin\"}]},
-    {\"name\": \"$iqn-raw\", \"luns\": [{\"lun\": 0, \"volume\": \"raw\"}]},
-    {\"name\": \"$iqn-ram\", \"luns\": [{\"lun\": 0, \"volume\": \"ram\"}]},
-    {\"name\": \"$iqn-other\", \"luns\": [{\"lun\": 0, \"volume\": \"read-only\"},
-      {\"lun\": 1, \"volume\": \"removable\", \"removable\": true}, {\"lun\": 2, \"volume\": \"4k\"}]}]"
-sed -i 's/"listen": \["127.0.0.1:0"\]/"listen": ["127.0.0.1:0", "127.0.0.2:0"]/' "$config"
-start_daemon --create-missing
-portal2=$(sed -n 's/.*listening on \(127\.0\.0\.2:[0-9]*\).*/\1/p' "$work/daemon.log")
-[ -n "$portal2" ] || fail "no second portal"
-
-rc=0
-# on TARGET/LUN PATTERN...
-on() {
-	local lun=$1
-	shift
-	echo "== $lun"
-	URL2=iscsi://$portal2/$lun "$here/suite.sh" "iscsi://$portal/$lun" "$here/exceptions.txt" "$@" || rc=1
+    {\"name\": \"4k\", \"store\": \"dir:$work/store\", \"size\": \"64M\", \"block_size\": 4096}],
+  \"targets\": [{\"name\": \"$iqn-thin\", \"luns\": [{\"lun\": 0, \"volume\": \"thin\"$2}]},
+    {\"name\": \"$iqn-raw\", \"luns\": [{\"lun\": 0, \"volume\": \"raw\"$2}]},
+    {\"name\": \"$iqn-ram\", \"luns\": [{\"lun\": 0, \"volume\": \"ram\"$2}]},
+    {\"name\": \"$iqn-read-only\", \"luns\": [{\"lun\": 0, \"volume\": \"read-only\"}]},
+    {\"name\": \"$iqn-removable\", \"luns\": [{\"lun\": 0, \"volume\": \"removable\", \"removable\": true}]},
+    {\"name\": \"$iqn-4k\", \"luns\": [{\"lun\": 0, \"volume\": \"4k\"}]}]"
+	sed -i 's/"listen": \["127.0.0.1:0"\]/"listen": ["127.0.0.1:0", "127.0.0.2:0"]/' "$config"
+	start_daemon --create-missing
+	portal2=$(sed -n 's/.*listening on \(127\.0\.0\.2:[0-9]*\).*/\1/p' "$work/daemon.log")
+	[ -n "$portal2" ] || fail "no second portal"
 }
 
-# Tests that say little, or skip, on a plain disk, and those of the slow daemon.
-elsewhere=('!Sanitize' '!ReadOnly' '!PreventAllow' '!StartStopUnit' '!NoMedia' '!GetLBAStatus.UnmapSingle')
-if [ -n "$others" ]; then
-	on "$iqn/0" "${families[@]}" "${elsewhere[@]}"
-	# A file is not written atomically: there is no WRITE ATOMIC(16) to test.
-	on "$iqn-raw/0" "${families[@]}" "${elsewhere[@]}" '!WriteAtomic16'
-	on "$iqn-ram/0" "${families[@]}" "${elsewhere[@]}"
-	# A LUN of another kind runs its own tests, where the families asked for have them.
-	for family in "${families[@]}"; do
-		# shellcheck disable=SC2053
-		[[ ReadOnly == $family ]] && on "$iqn-other/0" ReadOnly
-		# shellcheck disable=SC2053
-		[[ NoMedia == $family ]] && on "$iqn-other/1" PreventAllow StartStopUnit NoMedia
-		# After unmapping i blocks it asks for the status of block i + 1 and expects the answer to begin at i and as
-		# many blocks as a physical one has: that is one block where both are 4 KiB, and no answer where they differ.
-		# shellcheck disable=SC2053
-		[[ GetLBAStatus == $family ]] && on "$iqn-other/2" GetLBAStatus
+# suite MODE:KIND PATTERN...
+suite() {
+	local target=$iqn-${1#*:}/0
+	echo "== $*"
+	"$here/suite.sh" "$1" "iscsi://$portal/$target" "${@:2}" || return 1
+}
+
+# slow NAME MS LUN-KEYS FUNCTION: FUNCTION with a daemon of its own, at once for each kind
+slow() {
+	local kind pids=() rc=0
+	work=$work/$1
+	control=$work/control.sock
+	config=$work/lungate.json
+	mkdir "$work"
+	daemon=''
+	trap cleanup EXIT
+	export LUNGATE_FAILPOINTS="sanitize.piece=delay:$2"
+	luns 64M "$3"
+	for kind in thin raw ram; do
+		"$4" "$kind" >"$work/$kind.out" 2>&1 &
+		pids+=($!)
 	done
-fi
-kill -0 "$daemon" || fail "the daemon died"
-if [ ${#sanitize[@]} -gt 0 ]; then
-	[ "${FAILPOINTS:-no}" = yes ] || fail "Sanitize wants a build with failpoints: configure --enable-failpoints"
+	for kind in "${pids[@]}"; do
+		wait "$kind" || rc=1
+	done
+	cat "$work"/{thin,raw,ram}.out
 	stop_daemon
-	rm -rf "$work/store" "$work/state"
-	mkdir "$work/store"
-	# Sanitize.Reset sleeps for a minute without a look at its socket: no NOP may go unanswered meanwhile.
-	write_config "\"limits\": {\"nop_timeout_ms\": 100000},
-  \"volumes\": [{\"name\": \"thin\", \"store\": \"dir:$work/store\", \"size\": \"64M\"},
-    {\"name\": \"small\", \"store\": \"file:$work/small.img\", \"size\": \"64M\"},
-    {\"name\": \"ram\", \"store\": \"ram:\", \"size\": \"64M\"}],
-  \"targets\": [{\"name\": \"$iqn\", \"luns\": [{\"lun\": 0, \"volume\": \"thin\"}, {\"lun\": 1, \"volume\": \"small\"},
-    {\"lun\": 2, \"volume\": \"ram\"}]}]"
-	LUNGATE_FAILPOINTS=sanitize.piece=delay:100 start_daemon --create-missing
-	for lun in 0 1 2; do
-		on "$iqn/$lun" "${sanitize[@]}"
+	return $rc
+}
+
+reset() {
+	suite "each:$1" Sanitize.Reset
+}
+
+whole() {
+	local rc=0
+	suite "one:$1" ALL || rc=1
+	URL2=iscsi://$portal2/$iqn-$1/0 suite "two-paths:$1" ALL.MultipathIO || rc=1
+	return $rc
+}
+
+asked() { # FAMILY
+	local pattern
+	for pattern in "${families[@]}"; do
+		# shellcheck disable=SC2053
+		[[ $1 != ${pattern%%.*} ]] || return 0
 	done
-	kill -0 "$daemon" || fail "the daemon died"
+	return 1
+}
+
+beside=()
+if asked Sanitize; then
+	[ "${FAILPOINTS:-yes}" = yes ] || echo "Sanitize.Reset is left out: built without failpoints (--enable-dev)"
+	[ "${FAILPOINTS:-yes}" != yes ] || { (slow reset 250 '' reset) >"$work/reset.out" 2>&1 & beside+=($!); }
+fi
+[ "$one_process" != yes ] || [ "${FAILPOINTS:-yes}" != yes ] ||
+	{ (slow whole 150 ', "removable": true' whole) >"$work/whole.out" 2>&1 & beside+=($!); }
+
+luns "$size" ''
+rc=0
+# Tests that say little, or skip, on a plain disk.
+elsewhere=('!ReadOnly' '!PreventAllow' '!StartStopUnit' '!NoMedia' '!GetLBAStatus.UnmapSingle' '!Sanitize.Reset')
+for kind in thin raw ram; do
+	export URL2=iscsi://$portal2/$iqn-$kind/0
+	suite each:$kind "${families[@]}" "${elsewhere[@]}" || rc=1
+done
+! asked ReadOnly || suite each:read-only ReadOnly || rc=1
+! asked NoMedia || suite each:removable PreventAllow StartStopUnit NoMedia || rc=1
+! asked GetLBAStatus || suite each:4k GetLBAStatus || rc=1
+kill -0 "$daemon" || fail "the daemon died"
+unset URL2
+
+for pid in "${beside[@]}"; do
+	wait "$pid" || rc=1
+done
+cat "$work"/{reset,whole}.out 2>/dev/null || true
+
+awk -F '\t' '
+{
+	if (!($1 in tests))
+		order[++n] = $1
+	tests[$1]++
+	seconds[$1] += $4
+	sub(/!$/, "", $3) ? excused[$1]++ : 0
+	count[$1, $3]++
+}
+END {
+	printf "%-18s %5s %5s %5s %7s %7s %8s %7s\n", "how:LUN", "tests", "PASS", "FAIL", "SKIPPED", "TIMEOUT", "expected", "seconds"
+	for (i = 1; i <= n; i++)
+		printf "%-18s %5d %5d %5d %7d %7d %8d %7d\n", order[i], tests[order[i]], count[order[i], "PASS"],
+			count[order[i], "FAIL"], count[order[i], "SKIPPED"], count[order[i], "TIMEOUT"], excused[order[i]], seconds[order[i]]
+}' "$RESULTS"
+echo "in $SECONDS s"
+
+# Nothing may be left out everywhere.
+if [ "$everything" = yes ] && [ "${FAILPOINTS:-yes}" = yes ]; then
+	for kind in thin raw ram; do
+		comm -13 <(awk -F '\t' -v kind="each:$kind" '$1 == kind || $1 ~ /^each:(read-only|removable|4k)$/ { print $2 }' "$RESULTS" |
+			sort -u) <(iscsi-test-cu -l 2>/dev/null | sed -n 's/^ALL\.\([^.]*\.[^.]*\)$/\1/p' | sort) >"$work/missing"
+		[ ! -s "$work/missing" ] || fail "not run for $kind:" $(cat "$work/missing")
+	done
 fi
 [ $rc -eq 0 ] || fail "see the tests above"
+stop_daemon
+exit 0
