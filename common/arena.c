@@ -47,7 +47,8 @@
 #define RECLAIMERS_MAX 64u
 #define UNREF_BATCH 64u
 #define WARM_STEP 512u /* pages: one of 2 MiB, where there are such */
-#define WARM_AHEAD ((256u << 20) / PAGE_SIZE_BYTES)
+#define WARM_FIRST ((256u << 20) / PAGE_SIZE_BYTES)
+#define WARM_AHEAD ((64u << 20) / PAGE_SIZE_BYTES)
 
 struct magazine {
 	_Alignas(64) atomic_flag busy;
@@ -146,9 +147,10 @@ depot_count(const struct arena *arena)
 static size_t
 warm_goal(const struct arena *arena)
 {
-	size_t ahead = min_of(arena->total / 2, (size_t)WARM_AHEAD);
+	size_t first = min_of(arena->total / 2, (size_t)WARM_FIRST);
+	size_t ahead = min_of(arena->total / 8, (size_t)WARM_AHEAD);
 
-	return min_of(arena->total - arena->lowest + ahead, arena->total);
+	return min_of(max_of(first, arena->total - arena->lowest + ahead), arena->total);
 }
 
 static void

@@ -37,9 +37,9 @@ struct page {
 
 /** bytes is rounded up to pages; at least 1 MiB.  Memory is reserved, and touched on use. */
 int arena_new(size_t bytes, struct arena **ret);
-/** From now on a thread has the kernel clear pages before they are first used, up to half of the arena ahead of the most
- *  that was ever in use, 256 MiB at most: clearing costs a reader as much as copying.  Where that cannot be
- *  had pages are cleared at their first use, as before.  Once; before the arena is shared. */
+/** From now on a thread has the kernel clear pages before they are first used: half of the arena at once, 256 MiB at most, and
+ *  then an eighth of it ahead of the most that was ever in use, 64 MiB at most.  Clearing costs a reader more than copying.
+ *  Where that cannot be had pages are cleared at their first use.  Once; before the arena is shared. */
 void arena_warm(struct arena *arena);
 /** All pages must be back; asserts it. */
 void arena_free(struct arena *arena);
