@@ -199,8 +199,8 @@ group_mask(uint64_t number, uint64_t first, uint64_t end)
 	return mask & (UINT64_MAX << from);
 }
 
-void
-cache_drop_range(struct cache *cache, uint64_t first, uint64_t n)
+static void
+drop(struct cache *cache, uint64_t first, uint64_t n, bool used)
 {
 	if (!n || !cache->pages)
 		return;
@@ -208,8 +208,21 @@ cache_drop_range(struct cache *cache, uint64_t first, uint64_t n)
 		struct cgroup *group = group_find(cache, g);
 
 		if (group)
-			group_drop(cache, group, group_mask(g, first, first + n));
+			group_drop(cache, group,
+				   group_mask(g, first, first + n) & (used ? UINT64_MAX : ~group->visited));
 	}
+}
+
+void
+cache_drop_range(struct cache *cache, uint64_t first, uint64_t n)
+{
+	drop(cache, first, n, true);
+}
+
+void
+cache_drop_idle(struct cache *cache, uint64_t first, uint64_t n)
+{
+	drop(cache, first, n, false);
 }
 
 uint32_t

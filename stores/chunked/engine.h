@@ -135,6 +135,8 @@ struct page *cache_get(struct cache *cache, uint64_t vpage, bool touch);
 void cache_put(struct cache *cache, uint64_t vpage, struct page *page);
 void cache_drop(struct cache *cache, uint64_t vpage);
 void cache_drop_range(struct cache *cache, uint64_t first, uint64_t n);
+/** As above, but those that were marked as used stay. */
+void cache_drop_idle(struct cache *cache, uint64_t first, uint64_t n);
 /** Let go of up to n pages that nobody else holds; how many it were. */
 size_t cache_evict(struct cache *cache, size_t n);
 uint32_t cache_count(const struct cache *cache, uint64_t first, uint64_t n);
@@ -317,6 +319,7 @@ struct stream {
 	uint64_t run;                    /* pages read in sequence */
 	uint64_t used;                   /* 0: this place is free */
 	uint64_t ahead;                  /* chunks below this one are fetched or need not be */
+	uint64_t behind;                 /* chunks below this one were let go of, or stay */
 };
 
 /** The stream that a read of these pages belongs to, moved on; *unit: pages of a fetch. */

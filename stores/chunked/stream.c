@@ -14,7 +14,10 @@
  * larger than that: else the one that is late would leave the wire idle.
  *
  * What is fetched ahead goes into the clean cache.  A stream that flows does not mark its pages as used, so they leave
- * the cache in the order in which they came, behind the reader and not before it.
+ * the cache in the order in which they came, behind the reader and not before it.  Where a volume is larger than half of
+ * the arena, a stream that has read a quarter of the arena is a scan: from then on what lies CHUNKS_BEHIND it and was
+ * used by nobody else is let go of at once.  So what comes next goes into pages that are warm, and a scan neither takes
+ * memory from others nor makes the daemon grow.
  *
  * Failure: there is none; what could not be fetched ahead is fetched when it is asked for.
  * Thread: the volume's loop.
@@ -24,6 +27,7 @@
 #include <stdlib.h>
 
 #define NEAR_PAGES 64u
+#define CHUNKS_BEHIND 2u /* a read that is on its way may begin a little behind */
 
 static bool
 continues(const struct stream *stream, uint64_t first)
@@ -47,24 +51,28 @@ stream_unit(const struct engine *eng, const struct stream *stream, unsigned n)
 struct stream *
 stream_note(struct engine *eng, uint64_t first, unsigned n, unsigned *unit)
 {
-	struct stream *found = &eng->streams[0];
+	struct stream *oldest = &eng->streams[0], *found = NULL;
 
 	for (unsigned s = 0; s < ARRAY_SIZE(eng->streams); s++) {
 		struct stream *stream = &eng->streams[s];
 
-		if (continues(stream, first)) {
-			stream->next = max_of(stream->next, first + n);
-			stream->used = ++eng->stream_clock;
-			*unit = stream_unit(eng, stream, n); /* of what it read before */
-			stream->run += n;
-			return stream;
-		}
-		if (stream->used < found->used)
+		/* not the one of a single read that happened to lie in its way */
+		if (continues(stream, first) && (!found || stream->run > found->run))
 			found = stream;
+		if (stream->used < oldest->used)
+			oldest = stream;
 	}
-	*found = (struct stream){.next = first + n, .run = n, .used = ++eng->stream_clock};
+	if (found) {
+		found->next = max_of(found->next, first + n);
+		found->used = ++eng->stream_clock;
+		*unit = stream_unit(eng, found, n); /* of what it read before */
+		found->run += n;
+		return found;
+	}
+	*oldest = (struct stream){
+		.next = first + n, .run = n, .used = ++eng->stream_clock, .behind = first >> eng->page_shift};
 	*unit = stream_unit(eng, &(struct stream){0}, n);
-	return found;
+	return oldest;
 }
 
 bool
@@ -104,6 +112,26 @@ chunk_ahead(struct engine *eng, uint64_t chunk)
 	return begun;
 }
 
+static bool
+stream_scans(const struct engine *eng, const struct stream *stream)
+{
+	size_t total = arena_total_pages(eng->vol.arena);
+
+	return stream->run >= total / 4 && engine_chunks(eng) << eng->page_shift > total / 2;
+}
+
+static void
+stream_behind(struct engine *eng, struct stream *stream)
+{
+	uint64_t here = stream->next >> eng->page_shift;
+	uint64_t end = here > CHUNKS_BEHIND ? here - CHUNKS_BEHIND : 0;
+
+	if (!stream_scans(eng, stream))
+		stream->behind = end; /* what it has read so far stays */
+	for (; stream->behind < end; stream->behind++)
+		cache_drop_idle(&eng->cache, stream->behind << eng->page_shift, eng->chunk_pages);
+}
+
 void
 stream_ahead(struct engine *eng, struct stream *stream)
 {
@@ -111,6 +139,7 @@ stream_ahead(struct engine *eng, struct stream *stream)
 
 	if (!stream_flows(eng, stream) || eng->phase != ENGINE_RUNNING || engine_health(eng) == LG_EFENCED)
 		return;
+	stream_behind(eng, stream);
 	here = (stream->next - 1) >> eng->page_shift;
 	end = min_of(here + 1 + min_of(stream->run / (eng->chunk_pages / 4) + 2, (uint64_t)eng->ahead_max),
 		     engine_chunks(eng));

@@ -363,6 +363,41 @@ START_TEST(test_no_readahead)
 }
 END_TEST
 
+/* A scan of a volume that memory could not hold leaves its beginning there, and what somebody else uses; one that fits
+ * stays. */
+START_TEST(test_scan)
+{
+	uint64_t data = _i ? 15 * MIB : 24 * MIB;
+	uint8_t *buf = malloc(data);
+	long long gets;
+
+	rig.spec.size = _i ? 16 * MIB : 64 * MIB; /* the arena has 32 */
+	create_and_open();
+	fill(buf, data, 3);
+	for (uint64_t at = 0; at < data; at += MIB)
+		ck_ok(io(VOL_WRITE, at, MIB, buf + at));
+	ck_ok(enginerig_close(&rig));
+	ck_ok(enginerig_open(&rig));
+	for (unsigned again = 0; again < 2; again++) /* used is what is asked for when it is here */
+		expect(13 * MIB + 8192, buf + 13 * MIB + 8192, 4096);
+	for (uint64_t at = 0; at < data; at += 65536)
+		expect(at, buf + at, 65536);
+	gets = enginerig_stat(&rig, "store_base_gets");
+	if (_i) {
+		ck_assert_int_ge(enginerig_stat(&rig, "cached_bytes"), (long long)data);
+	} else {
+		ck_assert_int_le(enginerig_stat(&rig, "cached_bytes"), 14 * (long long)MIB);
+		expect(4 * MIB, buf + 4 * MIB, 65536);
+	}
+	expect(13 * MIB + 8192, buf + 13 * MIB + 8192, 4096);
+	ck_assert_int_eq(enginerig_stat(&rig, "store_base_gets"), gets);
+	if (!_i)
+		expect(16 * MIB, buf + 16 * MIB, 65536);
+	ck_assert_int_eq(enginerig_stat(&rig, "store_base_gets"), gets + !_i);
+	free(buf);
+}
+END_TEST
+
 /* Single pages all over a large volume: the table of what is dirty stays within its share of the arena. */
 START_TEST(test_table_bound)
 {
@@ -514,6 +549,7 @@ main(void)
 		{"delete", test_delete, 1, false},
 		{"delete, dir", test_delete, 1, true},
 		{"no readahead", test_no_readahead, 1, false},
+		{"scan", test_scan, 2, false},
 		{"table bound", test_table_bound, 1, false},
 		{"model", test_model, 4, false},
 		{"model, dir", test_model, 1, true},
