@@ -70,4 +70,11 @@ static inline void put_le48(void *p, uint64_t v)
 	put_le16((uint8_t *)p + 4, (uint16_t)(v >> 32));
 }
 
+/** to |= from */
+static inline void bytes_or(uint8_t *to, const uint8_t *from, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		to[i] |= from[i];
+}
+
 #endif

@@ -44,6 +44,8 @@ static const struct op_info ops[VOL_OP_COUNT] = {
 	[VOL_COMPARE_WRITE] = {"compare_write",
 			       OP_RANGE | OP_DATA | OP_PAGES | OP_EMPTY_OK | OP_CHANGES | OP_PROMISES,
 			       VOLUME_MAX_COMPARE},
+	[VOL_OR_WRITE] = {"or_write", OP_RANGE | OP_DATA | OP_PAGES | OP_EMPTY_OK | OP_CHANGES | OP_PROMISES,
+			  VOLUME_MAX_COMPARE},
 	[VOL_MAP] = {"map", 0, 0},
 	[VOL_RESIZE] = {"resize", OP_DATA | OP_CHANGES | OP_PROMISES, 0},
 	[VOL_GET_ATTRIBUTE] = {"get_attribute", OP_READS, 0},

@@ -7,7 +7,7 @@
  * for every implementation: it checks range and alignment, counts, times, and
  * carries the request to the volume's loop when the caller is elsewhere.
  *
- * Data of READ, WRITE and COMPARE_WRITE travels in arena pages laid out as the
+ * Data of READ, WRITE, COMPARE_WRITE and OR_WRITE travels in arena pages laid out as the
  * volume is: pages[i] holds volume page (offset >> 12) + i, so the first byte
  * of the data is at pages[0]->data + (offset & 4095).  Bytes of the first and
  * last page outside [offset, offset + length) are undefined.
@@ -19,7 +19,10 @@
  *   COMPARE_WRITE  pages[0 .. npages) hold the compare data, pages[npages .. 2*npages) the write data, both laid
  *                  out as above.  Atomic against every other request.
  *
- * Alignment: offset and length are multiples of block_size.  COMPARE_WRITE: at most 128 KiB.
+ *   OR_WRITE       pages hold bits, laid out as above: those that are set there are set afterwards, the others as they
+ *                  were.  Atomic against every other request, as COMPARE_WRITE.
+ *
+ * Alignment: offset and length are multiples of block_size.  COMPARE_WRITE and OR_WRITE: at most 128 KiB.
  * READ and WRITE: at most VOLUME_MAX_IO.  UNMAP and ZERO: any length.
  *
  * Attributes are values by key, of whoever stands in front of volumes, that travel with the volume and mean
@@ -63,6 +66,7 @@ enum vol_op {
 	VOL_UNMAP,         /* reads as zeroes afterwards; gives space back where it can */
 	VOL_ZERO,          /* zeroes; may be kept as a hole */
 	VOL_COMPARE_WRITE,
+	VOL_OR_WRITE,
 	VOL_MAP,           /* chunk map query */
 	VOL_RESIZE,        /* length = new size in bytes */
 	VOL_GET_ATTRIBUTE,

@@ -169,7 +169,7 @@ const struct scsi_command scsi_commands[] = {
 	 .direction = SCSI_DIR_OUT, .decode = decode_write, .flags = F_RES_ALL | F_WRITES | F_PIECES, .timeout_s = 60,
 	 .step = sbc_write_verify},
 	{CMD(0x8b, 16, "ORWRITE(16)"), USAGE(0x8b, 0x18, X8, X4, GROUP),
-	 .direction = SCSI_DIR_OUT, .decode = decode_write, .flags = F_RES_ALL | F_WRITES | F_EXCLUSIVE | F_PIECES,
+	 .direction = SCSI_DIR_OUT, .decode = decode_write, .flags = F_RES_ALL | F_WRITES | F_EXCLUSIVE,
 	 .timeout_s = 60, .step = sbc_orwrite},
 	{CMD(0x89, 16, "COMPARE AND WRITE"), USAGE(0x89, 0x18, X8, 0, 0, 0, 0xff, GROUP),
 	 .direction = SCSI_DIR_OUT, .decode = decode_compare, .flags = F_RES_ALL | F_WRITES | F_HALVES, .timeout_s = 60,

@@ -200,55 +200,26 @@ sbc_compare_write(struct scsi_task *task)
 
 /* -- ORWRITE, SBC-3 5.8 -------------------------------------------------- */
 
-/* The Data-Out pages of the piece that was read take its bits. */
-static void
-or_piece(struct scsi_task *task)
-{
-	uint64_t offset = task->req.offset, end = offset + task->req.length;
-	uint64_t first = task_offset(task) >> PAGE_SHIFT;
-
-	for (unsigned i = 0; offset < end; i++) {
-		size_t in_page = offset % PAGE_SIZE_BYTES,
-		       n = min_of(PAGE_SIZE_BYTES - in_page, end - offset);
-		uint8_t *out = task->pages[(offset >> PAGE_SHIFT) - first]->data + in_page;
-		const uint8_t *old = task->req.pages[i]->data + in_page;
-
-		for (size_t k = 0; k < n; k++)
-			out[k] |= old[k];
-		offset += n;
-	}
-}
-
-/* Nothing of the unit's task set runs beside it (F_EXCLUSIVE), so reading and writing may be two steps. */
+/* Each piece is atomic by the volume, against writes from elsewhere too; all of it is alone in the unit's task set. */
 enum scsi_step
 sbc_orwrite(struct scsi_task *task)
 {
-	enum { START, READ_DONE, WRITTEN };
-	uint64_t total = task_bytes(task), offset, length;
+	uint64_t first = task_offset(task) >> PAGE_SHIFT, offset, length;
 
-	if (task->state == START) {
+	if (task->state++ == 0) {
 		if (task->out_room < task->out_len)
 			return task_fail(task, SE_FIELD_IN_IU);
 	} else if (task->req.status < 0) {
 		return task_fail_io(task);
-	} else if (task->state == READ_DONE) {
-		or_piece(task);
-		sbc_piece_drop(task);
-		offset = task->req.offset;
-		length = task->req.length;
-		task_io(task, VOL_WRITE, offset, length,
-			task->pages + ((offset >> PAGE_SHIFT) - (task_offset(task) >> PAGE_SHIFT)),
-			volume_pages(offset, length));
-		task->req.flags = sbc_write_flags(task);
-		task->at += length;
-		task->state = WRITTEN;
-		return STEP_IO;
 	}
-	length = sbc_piece(task, total);
+	offset = task_offset(task) + task->at;
+	length = min_of(task_bytes(task) - task->at, VOLUME_MAX_COMPARE - offset % PAGE_SIZE_BYTES);
 	if (length == 0)
 		return STEP_GOOD;
-	task->state = READ_DONE;
-	sbc_piece_read(task, length);
+	task_io(task, VOL_OR_WRITE, offset, length, task->pages + ((offset >> PAGE_SHIFT) - first),
+		volume_pages(offset, length));
+	task->req.flags = sbc_write_flags(task);
+	task->at += length;
 	return STEP_IO;
 }
 

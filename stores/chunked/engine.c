@@ -163,6 +163,7 @@ engine_submit(struct vol_req *req)
 		[VOL_UNMAP] = zero_submit,
 		[VOL_ZERO] = zero_submit,
 		[VOL_COMPARE_WRITE] = write_submit,
+		[VOL_OR_WRITE] = write_submit,
 		[VOL_MAP] = mapquery_submit,
 		[VOL_RESIZE] = resize_submit,
 		[VOL_GET_ATTRIBUTE] = attr_get_submit,

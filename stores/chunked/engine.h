@@ -430,7 +430,9 @@ struct wop {
 	uint64_t edge_page[2];
 	struct page *old[2], *merged[2];
 	bool fill_zero;                  /* the request's part is zeroes */
-	struct page **compare;           /* COMPARE_WRITE: what is there */
+	struct page **compare;           /* COMPARE_WRITE, OR_WRITE: what is there */
+	struct page **result;            /* OR_WRITE: every page of the range as it shall be */
+	unsigned nresult;
 	/* zeroes */
 	uint64_t at, end, step_end;      /* whole pages still to do */
 	uint64_t new_size, given_offset; /* resize; 0 = it is none */
@@ -449,6 +451,8 @@ void wop_lock(struct wop *wop, uint64_t first, uint64_t last, bool hold, void (*
 void wop_unlock(struct wop *wop);
 /** Read the old contents of edge_page[] and make merged[]; then step. Fails the wop by itself. */
 void wop_merge(struct wop *wop, void (*step)(struct wop *wop));
+/** OR_WRITE: result[] from compare[], which are there; then step.  Fails the wop by itself. */
+void wop_or(struct wop *wop, void (*step)(struct wop *wop));
 /** merged[] from old[], which are there. */
 void wop_merge_old(struct wop *wop, void (*step)(struct wop *wop));
 /** Which pages does the request cover in part? */

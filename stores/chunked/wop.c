@@ -31,6 +31,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/bytes.h"
+
 #define SPARE_ENTRIES 32u
 #define FREE_WOPS 256u
 
@@ -55,6 +57,15 @@ wop_new(struct vol_req *req)
 	return wop;
 }
 
+static void
+results_free(struct wop *wop)
+{
+	pages_unref(wop->result, wop->nresult);
+	free(wop->result);
+	wop->result = NULL;
+	wop->nresult = 0;
+}
+
 void
 wop_free(struct wop *wop)
 {
@@ -67,6 +78,8 @@ wop_free(struct wop *wop)
 		if (wop->merged[i])
 			page_unref(wop->merged[i]);
 	}
+	if (wop->result)
+		results_free(wop);
 	attr_put_free(wop->put);
 	if (eng->nfree_wops < FREE_WOPS) {
 		wop->next = eng->free_wops;
@@ -263,6 +276,8 @@ wop_page(struct wop *wop, uint64_t vpage)
 	const struct vol_req *req = wop->req;
 	unsigned i = (unsigned)(vpage - (req->offset >> PAGE_SHIFT));
 
+	if (wop->result)
+		return wop->result[i];
 	for (unsigned e = 0; e < wop->nedges; e++)
 		if (wop->edge_page[e] == vpage)
 			return wop->merged[e];
@@ -322,6 +337,64 @@ wop_merge_old(struct wop *wop, void (*step)(struct wop *wop))
 	counter_add(&wop->eng->rmw, wop->nedges);
 	merge_try(wop);
 }
+
+/* ---- OR ---------------------------------------------------------------------------- */
+
+static void
+or_page(struct wop *wop, unsigned i)
+{
+	const struct vol_req *req = wop->req;
+	uint64_t start = ((req->offset >> PAGE_SHIFT) + i) << PAGE_SHIFT;
+	uint64_t from = max_of(start, req->offset);
+	uint64_t to = min_of(start + PAGE_SIZE_BYTES, req->offset + req->length);
+	uint8_t *p = wop->result[i]->data;
+
+	memcpy(p, wop->compare[i]->data, PAGE_SIZE_BYTES);
+	bytes_or(p + (from - start), req->pages[i]->data + (from - start), (size_t)(to - from));
+	page_unref(wop->compare[i]);
+	wop->compare[i] = NULL;
+}
+
+static void or_try(struct wop *wop);
+
+static void
+or_wake(struct loop_msg *msg)
+{
+	or_try(container_of(msg, struct wop, mem.msg));
+}
+
+static void
+or_try(struct wop *wop)
+{
+	struct arena *arena = wop->eng->vol.arena;
+	unsigned n = wop->req->npages;
+
+	if (arena_alloc_reserved(arena, wop->result, n) < 0) {
+		commit_kick(wop->eng);
+		wop->mem = (struct arena_waiter){.msg = {.fn = or_wake}, .loop = wop->eng->vol.loop, .n = n};
+		arena_wait(arena, &wop->mem);
+		return;
+	}
+	wop->nresult = n;
+	for (unsigned i = 0; i < n; i++)
+		or_page(wop, i);
+	wop->step(wop);
+}
+
+void
+wop_or(struct wop *wop, void (*step)(struct wop *wop))
+{
+	wop->step = step;
+	wop->result = calloc(wop->req->npages, sizeof(struct page *));
+	if (!wop->result) {
+		wop_fail(wop, -ENOMEM);
+		return;
+	}
+	counter_add(&wop->eng->rmw, wop->req->npages);
+	or_try(wop);
+}
+
+/* ---- edges, read ------------------------------------------------------------------- */
 
 static void edge_read(struct wop *wop);
 

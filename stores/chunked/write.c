@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * WRITE and COMPARE AND WRITE.
+ * WRITE, COMPARE AND WRITE, and OR.
  *
  * Whole pages are taken by reference from the request: no byte is copied. Pages that the
  * request covers in part are merged with what is there while their range is held, and only whole pages are
@@ -8,6 +8,7 @@
  *
  *   WRITE          gate -> range (held when there are edges) -> merge -> accept
  *   COMPARE_WRITE  gate -> range (held) -> read -> compare -> merge -> accept
+ *   OR_WRITE       gate -> range (held) -> read -> OR into pages of its own -> accept
  *
  * A write of more than JOURNAL_APPEND_MAX pages is several journal records: a crash may keep a part of it,
  * whole blocks always.
@@ -85,7 +86,7 @@ write_merge(struct wop *wop)
 	wop_merge(wop, write_accept);
 }
 
-/* ---- COMPARE AND WRITE ------------------------------------------------------------ */
+/* ---- COMPARE AND WRITE, OR: what is there counts ------------------------------------ */
 
 static bool
 compare(struct wop *wop)
@@ -111,7 +112,7 @@ compare(struct wop *wop)
 }
 
 static void
-compare_read(struct reader *r)
+old_read(struct reader *r)
 {
 	struct wop *wop = r->arg;
 	struct vol_req *req = wop->req;
@@ -119,6 +120,10 @@ compare_read(struct reader *r)
 	if (r->status < 0) {
 		req->err_offset = max_of(r->err_page << PAGE_SHIFT, req->offset);
 		wop_fail(wop, r->status);
+		return;
+	}
+	if (req->op == VOL_OR_WRITE) {
+		wop_or(wop, write_accept);
 		return;
 	}
 	if (!compare(wop)) {
@@ -141,7 +146,7 @@ compare_read(struct reader *r)
 }
 
 static void
-compare_start(struct wop *wop)
+old_start(struct wop *wop)
 {
 	struct vol_req *req = wop->req;
 
@@ -156,7 +161,7 @@ compare_start(struct wop *wop)
 				      .flags = READER_RESERVED,
 				      .unit = FETCH_PAGES,
 				      .pages = wop->compare,
-				      .done = compare_read,
+				      .done = old_read,
 				      .arg = wop};
 	reader_begin(&wop->reader);
 }
@@ -170,8 +175,8 @@ write_gated(struct wop *wop)
 	uint64_t first = first_page(req), last = first + req->npages - 1;
 
 	wop_find_edges(wop);
-	if (req->op == VOL_COMPARE_WRITE)
-		wop_lock(wop, first, last, true, compare_start);
+	if (req->op == VOL_COMPARE_WRITE || req->op == VOL_OR_WRITE)
+		wop_lock(wop, first, last, true, old_start);
 	else if (wop->nedges)
 		wop_lock(wop, first, last, true, write_merge);
 	else

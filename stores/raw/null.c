@@ -54,9 +54,9 @@ null_resize(struct vol_req *req)
 }
 
 static void (*const calls[VOL_OP_COUNT])(struct vol_req *req) = {
-	[VOL_READ] = null_read,     [VOL_WRITE] = null_nothing, [VOL_FLUSH] = null_nothing,
-	[VOL_UNMAP] = null_nothing, [VOL_ZERO] = null_nothing,  [VOL_COMPARE_WRITE] = null_compare,
-	[VOL_MAP] = null_map,       [VOL_RESIZE] = null_resize,
+	[VOL_READ] = null_read,        [VOL_WRITE] = null_nothing, [VOL_FLUSH] = null_nothing,
+	[VOL_UNMAP] = null_nothing,    [VOL_ZERO] = null_nothing,  [VOL_COMPARE_WRITE] = null_compare,
+	[VOL_OR_WRITE] = null_nothing, [VOL_MAP] = null_map,       [VOL_RESIZE] = null_resize,
 };
 
 static void

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/bytes.h"
 #include "common/log.h"
 #include "common/util.h"
 #include "stores/raw/raw.h"
@@ -242,10 +243,25 @@ first_difference(struct ram *r, struct page **pages, uint64_t offset, uint64_t l
 	return length;
 }
 
+/* With the pages reserved. */
 static void
-ram_compare_write(struct ram *r, struct vol_req *req)
+or_in(struct ram *r, struct page **pages, uint64_t offset, uint64_t length)
 {
-	uint64_t at = first_difference(r, req->pages, req->offset, req->length);
+	while (length) {
+		uint64_t in = offset & (PAGE_SIZE_BYTES - 1), k = min_of(length, PAGE_SIZE_BYTES - in);
+
+		bytes_or(own_page(r, offset >> PAGE_SHIFT) + in, (*pages++)->data + in, k);
+		offset += k;
+		length -= k;
+	}
+}
+
+/* COMPARE_WRITE, OR_WRITE: one step of the loop, so nothing comes in between. */
+static void
+ram_read_write(struct ram *r, struct vol_req *req)
+{
+	bool compares = req->op == VOL_COMPARE_WRITE;
+	uint64_t at = compares ? first_difference(r, req->pages, req->offset, req->length) : req->length;
 
 	if (at < req->length) {
 		req->err_offset = at;
@@ -254,7 +270,10 @@ ram_compare_write(struct ram *r, struct vol_req *req)
 	}
 	if (!reserve(r, req, fresh_needed(r, req->offset >> PAGE_SHIFT, req->npages)))
 		return;
-	copy_in(r, req->pages + req->npages, req->offset, req->length);
+	if (compares)
+		copy_in(r, req->pages + req->npages, req->offset, req->length);
+	else
+		or_in(r, req->pages, req->offset, req->length);
 	reserve_release(r);
 	volume_done(req, 0);
 }
@@ -424,9 +443,9 @@ ram_resize(struct ram *r, struct vol_req *req)
 }
 
 static void (*const calls[VOL_OP_COUNT])(struct ram *r, struct vol_req *req) = {
-	[VOL_READ] = ram_read,   [VOL_WRITE] = ram_write,   [VOL_FLUSH] = ram_flush,
-	[VOL_UNMAP] = ram_clear, [VOL_ZERO] = ram_clear,    [VOL_COMPARE_WRITE] = ram_compare_write,
-	[VOL_MAP] = ram_map,     [VOL_RESIZE] = ram_resize,
+	[VOL_READ] = ram_read,           [VOL_WRITE] = ram_write, [VOL_FLUSH] = ram_flush,
+	[VOL_UNMAP] = ram_clear,         [VOL_ZERO] = ram_clear,  [VOL_COMPARE_WRITE] = ram_read_write,
+	[VOL_OR_WRITE] = ram_read_write, [VOL_MAP] = ram_map,     [VOL_RESIZE] = ram_resize,
 };
 
 static void

@@ -45,7 +45,7 @@ struct raw_op {
 	struct page **pages;
 	struct page *edges[2]; /* blocks of the disk that it covers in part */
 	unsigned nedges;
-	struct page *own[RAW_COMPARE_PAGES]; /* what a compare-and-write reads */
+	struct page *own[RAW_COMPARE_PAGES]; /* what COMPARE_WRITE and OR_WRITE read */
 	unsigned nown;
 
 	uint64_t cursor;   /* of a clear, or of the search for a bad block */

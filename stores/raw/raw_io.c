@@ -5,6 +5,7 @@
  *   READ           lock -> memory -> read -> done; on a medium error once more page by page, to tell where it
  * is WRITE          lock -> (edges: memory, read them, merge) -> write -> (durable: fdatasync) -> done
  *   COMPARE_WRITE  lock, alone -> memory -> read -> compare -> merge -> write -> (fdatasync) -> done
+ *   OR_WRITE       the same without comparing, and the merge is an OR
  *   UNMAP, ZERO    lock -> one fallocate, or writes of zeroes slice by slice -> (fdatasync) -> done
  *   FLUSH          fdatasync -> done
  *
@@ -25,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/bytes.h"
 #include "common/log.h"
 #include "stores/raw/raw_int.h"
 
@@ -505,7 +507,7 @@ write_begin(struct raw_op *op)
 	write_range(op, req->pages, req->offset, req->offset + req->length, change_done);
 }
 
-/* ---- COMPARE_WRITE ---- */
+/* ---- COMPARE_WRITE, OR_WRITE: read, change, write ---- */
 
 /* Where the two differ, relative to the request's offset; its length when they do not. */
 static uint64_t
@@ -531,9 +533,10 @@ first_difference(struct raw_op *op)
 }
 
 static void
-compare_read(struct raw_op *op)
+change_read(struct raw_op *op)
 {
 	struct vol_req *req = op->req;
+	bool compares = req->op == VOL_COMPARE_WRITE;
 	uint64_t at, end = req->offset + req->length;
 
 	if (op->status) {
@@ -541,7 +544,7 @@ compare_read(struct raw_op *op)
 		raw_finish(op, op->status);
 		return;
 	}
-	at = first_difference(op);
+	at = compares ? first_difference(op) : req->length;
 	if (at < req->length) {
 		req->err_offset = at;
 		raw_finish(op, LG_EMISCOMPARE);
@@ -551,7 +554,10 @@ compare_read(struct raw_op *op)
 	for (uint64_t to = req->offset; to < end;) {
 		uint64_t k = min_of(end - to, PAGE_SIZE_BYTES - (to & (PAGE_SIZE_BYTES - 1)));
 
-		memcpy(byte_at(op, op->own, to), byte_at(op, req->pages + req->npages, to), k);
+		if (compares)
+			memcpy(byte_at(op, op->own, to), byte_at(op, req->pages + req->npages, to), k);
+		else
+			bytes_or(byte_at(op, op->own, to), byte_at(op, req->pages, to), k);
 		to += k;
 	}
 	write_range(op, op->own, align_down(req->offset, op->raw->align), align_up(end, op->raw->align),
@@ -559,7 +565,7 @@ compare_read(struct raw_op *op)
 }
 
 static void
-compare_begin(struct raw_op *op)
+read_change_begin(struct raw_op *op)
 {
 	struct vol_req *req = op->req;
 	uint64_t from = align_down(req->offset, op->raw->align);
@@ -577,7 +583,7 @@ compare_begin(struct raw_op *op)
 		return;
 	}
 	iov_add_range(op, op->own, from, end);
-	op->go = compare_read;
+	op->go = change_read;
 	disk(op, 0, DISK_READ, from, end - from, op->iov, op->niov);
 }
 
@@ -672,7 +678,8 @@ static const struct {
 	[VOL_FLUSH] = {LOCK_NONE, false, flush_begin},
 	[VOL_UNMAP] = {LOCK_RANGE, true, clear_begin},
 	[VOL_ZERO] = {LOCK_RANGE, true, clear_begin},
-	[VOL_COMPARE_WRITE] = {LOCK_RANGE_ALONE, true, compare_begin},
+	[VOL_COMPARE_WRITE] = {LOCK_RANGE_ALONE, true, read_change_begin},
+	[VOL_OR_WRITE] = {LOCK_RANGE_ALONE, true, read_change_begin},
 	[VOL_MAP] = {LOCK_NONE, false, raw_map},
 	[VOL_RESIZE] = {LOCK_ALL, true, raw_resize},
 };

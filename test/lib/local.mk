@@ -2,6 +2,7 @@
 # The simulated disk, and the model that every kind of volume is checked against.
 noinst_LIBRARIES += libtestsim.a
 libtestsim_a_SOURCES = \
+	test/lib/orrace.c test/lib/orrace.h \
 	test/lib/simfs.c test/lib/simfs.h \
 	test/lib/simimage.c test/lib/simimage.h \
 	test/lib/simtree.c test/lib/simtree.h \

@@ -80,6 +80,18 @@ disk_compare_write(struct disk *disk, struct vol_req *req)
 }
 
 static int
+disk_or_write(struct disk *disk, struct vol_req *req)
+{
+	uint8_t *data = malloc(req->length);
+
+	assert(data);
+	copy_pages(req->pages, req->offset, req->length, data, NULL);
+	bytes_or(disk->bytes + req->offset, data, req->length);
+	free(data);
+	return 0;
+}
+
+static int
 disk_map(struct disk *disk, struct vol_req *req)
 {
 	uint64_t n = disk->vol.size / disk->vol.chunk_size, c;
@@ -163,6 +175,9 @@ disk_execute(struct disk *disk, struct vol_req *req)
 	case VOL_COMPARE_WRITE:
 		mark_present(disk, req, true);
 		return disk_compare_write(disk, req);
+	case VOL_OR_WRITE:
+		mark_present(disk, req, true);
+		return disk_or_write(disk, req);
 	case VOL_MAP:
 		return disk_map(disk, req);
 	case VOL_FLUSH:

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The chunked engine: single cases over mem and dir stores, and the model. */
 #include "test/lib/enginetest.h"
+#include "test/lib/orrace.h"
 
 /* ---- single cases ---- */
 
@@ -426,6 +427,109 @@ END_TEST
 
 /* ---- the model ---- */
 
+START_TEST(test_or_write)
+{
+	char text[200] = "";
+	uint8_t buf[8192];
+
+	small();
+	rig.spec.size = 24 * MIB;
+	rig.spec.block_size = _i & 1 ? 4096 : 512;
+	rig.spec.write_cache = _i & 2;
+	create_and_open();
+	ck_assert_msg(orrace_run(rig.vol, 400, text, sizeof(text)) == 0, "%s", text);
+	ck_ok(call(VOL_UNMAP, 0, MIB));
+	/* bits over bits, over a hole, of pages in part; in the journal alone, then in the store */
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < 8; i++) {
+			memset(buf, 1 << i, sizeof(buf));
+			if (rig.spec.block_size == 512)
+				ck_ok(volmodel_io(rig.vol, VOL_OR_WRITE, VOL_FUA, 3584, 4608, buf));
+			else
+				ck_ok(volmodel_io(rig.vol, VOL_OR_WRITE, VOL_FUA, 4096, 4096, buf));
+			if (i != 3)
+				continue;
+			if (round)
+				ck_ok(enginerig_close(&rig));
+			else
+				enginerig_abandon(&rig);
+			ck_ok(enginerig_open(&rig));
+		}
+		ck_ok(volmodel_io(rig.vol, VOL_READ, 0, 4096, 4096, buf));
+		for (unsigned i = 0; i < 4096; i++)
+			ck_assert_uint_eq(buf[i], 0xff);
+		ck_ok(volmodel_io(rig.vol, VOL_READ, 0, 0, 4096, buf));
+		for (unsigned i = 0; i < 4096; i++)
+			ck_assert_uint_eq(buf[i], rig.spec.block_size == 512 && i >= 3584 ? 0xff : 0);
+		ck_ok(call(VOL_ZERO, 0, MIB));
+	}
+}
+END_TEST
+
+#define PAIRS 64u
+
+/* An OR and a write of the same page, one right behind the other. */
+struct or_pair {
+	struct vol_req req[2];
+	struct page *pages[2];
+};
+
+static void
+pair_done(struct vol_req *req)
+{
+	(void)req;
+}
+
+static int
+submit_pairs(void *arg)
+{
+	struct or_pair *pairs = arg;
+
+	for (unsigned i = 0; i < 2 * PAIRS; i++)
+		volume_submit(&pairs[i / 2].req[i & 1]);
+	return 0;
+}
+
+/* What is there has to be fetched first: time enough for a write to come in between. */
+START_TEST(test_or_write_fetches)
+{
+	struct or_pair *pairs = calloc(PAIRS, sizeof(*pairs));
+	uint8_t *buf = malloc(PAIRS * 65536);
+
+	memset(buf, 0x01, PAIRS * 65536);
+	create_and_open();
+	ck_ok(io(VOL_WRITE, 0, PAIRS * 65536, buf));
+	ck_ok(enginerig_close(&rig));
+	ck_ok(enginerig_open(&rig));
+	for (unsigned i = 0; i < PAIRS; i++) {
+		ck_ok(arena_alloc(rig.arena, pairs[i].pages, 2));
+		memset(pairs[i].pages[0]->data, 0x80, PAGE_SIZE_BYTES);
+		memset(pairs[i].pages[1]->data, 0x02, PAGE_SIZE_BYTES);
+		for (unsigned k = 0; k < 2; k++)
+			pairs[i].req[k] = (struct vol_req){.vol = rig.vol,
+							   .op = k ? VOL_WRITE : VOL_OR_WRITE,
+							   .offset = i * 65536ull,
+							   .length = PAGE_SIZE_BYTES,
+							   .pages = &pairs[i].pages[k],
+							   .npages = 1,
+							   .done = pair_done};
+	}
+	ck_ok(loop_call(rig.loop, submit_pairs, pairs));
+	/* the write is the younger one, and whole: what was below it is gone, OR or not */
+	for (unsigned i = 0; i < PAIRS; i++) {
+		while (atomic_load(&rig.vol->inflight))
+			ck_ok(call(VOL_FLUSH, 0, 0));
+		ck_ok(io(VOL_READ, i * 65536ull, PAGE_SIZE_BYTES, buf));
+		ck_assert_msg(buf[0] == 0x02 || buf[0] == 0x82, "page %u is %02x", i, buf[0]);
+		for (unsigned k = 0; k < 2; k++)
+			ck_ok(pairs[i].req[k].status);
+		pages_unref(pairs[i].pages, 2);
+	}
+	free(pairs);
+	free(buf);
+}
+END_TEST
+
 START_TEST(test_model)
 {
 	struct volmodel_load load = {.nops = 1500, .depth = 24, .max_io = 128 << 10};
@@ -551,6 +655,8 @@ main(void)
 		{"no readahead", test_no_readahead, 1, false},
 		{"scan", test_scan, 2, false},
 		{"table bound", test_table_bound, 1, false},
+		{"or", test_or_write, 4, false},
+		{"or that fetches", test_or_write_fetches, 1, false},
 		{"model", test_model, 4, false},
 		{"model, dir", test_model, 1, true},
 		{"model, tiny arena", test_model_tiny, 1, false},

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "stores/stores.h"
+#include "test/lib/orrace.h"
 #include "test/lib/volmodel.h"
 
 #define MIB (1ull << 20)
@@ -81,6 +82,29 @@ START_TEST(test_model)
 	ck_model(m, volmodel_verify(m, vol));
 	ck_model(m, volmodel_verify_map(m, vol));
 	volmodel_free(m);
+}
+END_TEST
+
+/* 0: ram, which keeps it; 1: null, which keeps nothing and says yes */
+START_TEST(test_or_write)
+{
+	char text[200] = "";
+	uint8_t a[1024];
+
+	open_store(_i ? "null:" : "ram:", 4 * MIB, 512);
+	memset(a, 0x0f, sizeof(a));
+	io(VOL_OR_WRITE, 3584, 1024, a);
+	memset(a, 0x31, sizeof(a));
+	io(VOL_OR_WRITE, 4096, 512, a);
+	io(VOL_READ, 3584, 1024, a);
+	ck_assert_uint_eq(a[0], _i ? 0 : 0x0f);
+	ck_assert_uint_eq(a[511], _i ? 0 : 0x0f);
+	ck_assert_uint_eq(a[512], _i ? 0 : 0x3f);
+	ck_assert_uint_eq(a[1023], _i ? 0 : 0x3f);
+	if (_i)
+		return;
+	ck_assert_int_eq(call(VOL_UNMAP, 0, MIB), 0);
+	ck_assert_msg(orrace_run(vol, 1500, text, sizeof(text)) == 0, "%s", text);
 }
 END_TEST
 
@@ -345,6 +369,7 @@ main(void)
 	tcase_add_test(tc, test_resize);
 	tcase_add_test(tc, test_allocated);
 	tcase_add_test(tc, test_compare_write);
+	tcase_add_loop_test(tc, test_or_write, 0, 2);
 	tcase_add_test(tc, test_short);
 	tcase_add_test(tc, test_close_waits);
 	tcase_add_test(tc, test_null);

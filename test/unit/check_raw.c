@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "stores/raw/raw.h"
+#include "test/lib/orrace.h"
 #include "test/lib/simfs.h"
 #include "test/lib/volmodel.h"
 
@@ -159,6 +160,25 @@ START_TEST(test_model)
 	open_file(8 * MIB + block, block, _i & 2);
 	run_model(8 * MIB + block, block, (uint64_t)_i);
 	unsetenv("LUNGATE_NO_URING");
+}
+END_TEST
+
+/* block sizes; io_uring or threads; a disk whose blocks are larger than the volume's */
+START_TEST(test_or_write)
+{
+	char text[200] = "";
+
+	if (_i == 4) {
+		make_sim(MIB);
+		simfs_set_sector(fs, 4096);
+		open_sim(512, true);
+	} else {
+		if (_i & 2)
+			setenv("LUNGATE_NO_URING", "1", 1);
+		open_file(MIB, _i & 1 ? 4096 : 512, true);
+		unsetenv("LUNGATE_NO_URING");
+	}
+	ck_assert_msg(orrace_run(vol, 300, text, sizeof(text)) == 0, "%s", text);
 }
 END_TEST
 
@@ -713,6 +733,7 @@ main(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, test_model, 0, 8);
 	tcase_add_loop_test(tc, test_model_sim, 0, 4);
+	tcase_add_loop_test(tc, test_or_write, 0, 5);
 	tcase_add_loop_test(tc, test_large_blocks, 0, 2);
 	tcase_add_test(tc, test_odd_size);
 	tcase_add_test(tc, test_short_of_memory);

@@ -563,6 +563,13 @@ START_TEST(orwrite)
 	rig.disk->later = true;
 	expect_good(cdb, bytes, 0);
 	ck_assert(memcmp(rig.disk->bytes + 5 * 512, in_buf, bytes) == 0);
+	/* no time between reading and writing for others to come in */
+	ck_assert_uint_eq(rig.disk->seen[VOL_READ] + rig.disk->seen[VOL_WRITE], 0);
+	ck_assert_uint_eq(rig.disk->seen[VOL_OR_WRITE], 8);
+	ck_assert_uint_eq(rig.disk->fua[VOL_OR_WRITE], 8);
+	rig.disk->fail = -ENOSPC;
+	rig.disk->fail_op = VOL_OR_WRITE;
+	expect_sense(cdb, bytes, 0x072707);
 }
 END_TEST
 

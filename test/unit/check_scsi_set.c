@@ -226,7 +226,7 @@ START_TEST(orwrite_is_alone)
 
 	start_ready(_i);
 	memset(out_buf, 0x0f, 512);
-	disk_hold(rig.disk, VOL_READ);
+	disk_hold(rig.disk, VOL_OR_WRITE);
 	begin(& or, 0, CDB(0x8b, [13] = 1), SCSI_ATTR_SIMPLE);
 	disk_wait_held(rig.disk, 1);
 	begin(&simple, 1, WRITE1(0), SCSI_ATTR_SIMPLE);
@@ -260,7 +260,7 @@ START_TEST(orwrite_waits_for_heads)
 	rig_settle(&rig);
 	/* the oldest now, but not alone */
 	ck_assert(!cmd_is_done(& or));
-	ck_assert_uint_eq(rig.disk->seen[VOL_READ], 0);
+	ck_assert_uint_eq(rig.disk->seen[VOL_OR_WRITE], 0);
 	disk_release(rig.disk);
 	cmd_wait(&head);
 	cmd_wait(& or);

@@ -211,6 +211,10 @@ static const struct {
 	{VOL_ZERO, 8, 8, -EINVAL, false},
 	{VOL_COMPARE_WRITE, 4096, BLOCK, 0, true},
 	{VOL_COMPARE_WRITE, 0, VOLUME_MAX_COMPARE + BLOCK, -EINVAL, false},
+	{VOL_OR_WRITE, 4096, BLOCK, 0, true},
+	{VOL_OR_WRITE, 0, 0, 0, false},
+	{VOL_OR_WRITE, SIZE, BLOCK, LG_ERANGE, false},
+	{VOL_OR_WRITE, 0, VOLUME_MAX_COMPARE + BLOCK, -EINVAL, false},
 	{VOL_RESIZE, 0, 2 * SIZE, 0, true},
 	{VOL_RESIZE, 0, 0, -EINVAL, false},
 	{VOL_RESIZE, 0, SIZE + 1, -EINVAL, false},
@@ -258,6 +262,7 @@ START_TEST(read_only_volumes_do_not_change)
 	ck_assert_int_eq(simple(VOL_UNMAP, 0, BLOCK), -EROFS);
 	ck_assert_int_eq(simple(VOL_ZERO, 0, BLOCK), -EROFS);
 	ck_assert_int_eq(simple(VOL_COMPARE_WRITE, 0, BLOCK), -EROFS);
+	ck_assert_int_eq(simple(VOL_OR_WRITE, 0, BLOCK), -EROFS);
 	ck_assert_int_eq(simple(VOL_RESIZE, 0, BLOCK), -EROFS);
 	ck_assert_int_eq(simple(VOL_WRITE, SIZE, BLOCK), LG_ERANGE); /* the more precise word first */
 	ck_assert_uint_eq(fake.submitted, 2);
@@ -266,8 +271,8 @@ END_TEST
 
 START_TEST(health_ends_promises)
 {
-	static const enum vol_op promises[] = {VOL_WRITE, VOL_FLUSH,         VOL_UNMAP,
-					       VOL_ZERO,  VOL_COMPARE_WRITE, VOL_RESIZE};
+	static const enum vol_op promises[] = {VOL_WRITE,         VOL_FLUSH,    VOL_UNMAP, VOL_ZERO,
+					       VOL_COMPARE_WRITE, VOL_OR_WRITE, VOL_RESIZE};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(promises); i++) {
 		uint64_t length = promises[i] == VOL_FLUSH ? 0 : BLOCK;
@@ -298,8 +303,8 @@ attribute(enum vol_op op, const char *key, size_t len)
 
 START_TEST(bars_keep_data_in)
 {
-	static const enum vol_op data[] = {VOL_READ, VOL_WRITE,         VOL_UNMAP,
-					   VOL_ZERO, VOL_COMPARE_WRITE, VOL_RESIZE};
+	static const enum vol_op data[] = {VOL_READ,          VOL_WRITE,    VOL_UNMAP, VOL_ZERO,
+					   VOL_COMPARE_WRITE, VOL_OR_WRITE, VOL_RESIZE};
 	struct waited w = {.req = {.op = VOL_UNMAP, .flags = VOL_INSIDER, .length = BLOCK}};
 
 	volume_bar(&fake.vol, LG_ESANITIZE, NULL);
