@@ -11,6 +11,8 @@
  * The model is that of test/lib/promises.h.  What was read after a crash is the
  * new floor: it must not change again.
  *
+ * Some writes are WRITE ATOMIC(16): one that was under way at the kill is there whole or not at all.
+ *
  * A cycle kills in the middle of the load; some kill while the daemon starts
  * (recovery is interrupted) or while it stops (the final commit is).
  *
@@ -36,6 +38,7 @@
 #include <iscsi/iscsi.h>
 #include <iscsi/scsi-lowlevel.h>
 
+#include "common/bytes.h"
 #include "common/util.h"
 #include "test/lib/promises.h"
 
@@ -51,12 +54,14 @@ struct op {
 	uint32_t lba, count;
 	bool promise; /* its answer raises the floor */
 	bool used;
+	bool atomic;
+	bool cut; /* it was atomic, and under way at the kill */
 	unsigned char *data;
 };
 
 static struct promise model[LUNS][BLOCKS];
 static struct op ops[DEPTH];
-static unsigned in_flight, answered, flushes;
+static unsigned in_flight, answered, flushes, atomic_cut, atomic_there;
 static bool connection_lost;
 static const char *daemon_path;
 static char dir[] = "/tmp/lungate-kill9-XXXXXX";
@@ -94,8 +99,7 @@ finish(int code, const char *fmt, ...)
 
 /* -- the daemon --------------------------------------------------------------- */
 
-static void __attribute__((format(printf, 2, 3)))
-write_file(const char *name, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3))) write_file(const char *name, const char *fmt, ...)
 {
 	char path[256], text[4096];
 	va_list ap;
@@ -243,9 +247,26 @@ op_done(struct iscsi_context *iscsi, int status, void *command_data, void *priva
 		finish(1, "LUN %u LBA %u: status 0x%x: %s", op->lun, op->lba, status, iscsi_get_error(iscsi));
 	} else {
 		connection_lost = true; /* stays busy: nobody knows what became of it */
+		op->cut = op->atomic;
 	}
 	op->used = false;
 	scsi_free_scsi_task(task);
+}
+
+static struct scsi_task *
+send_atomic(struct iscsi_context *iscsi, struct op *op, bool fua)
+{
+	unsigned char cdb[16] = {0x9c, fua ? 0x08 : 0};
+	struct iscsi_data data = {.size = op->count * BLOCK, .data = op->data};
+	struct scsi_task *task;
+
+	put_be64(cdb + 2, op->lba);
+	put_be16(cdb + 12, (uint16_t)op->count);
+	task = scsi_create_task(sizeof(cdb), cdb, SCSI_XFER_WRITE, (int)data.size);
+	if (task && iscsi_scsi_command_async(iscsi, (int)op->lun, task, op_done, &data, op) < 0)
+		return NULL;
+	op->atomic = true;
+	return task;
 }
 
 static void
@@ -260,7 +281,12 @@ send_op(struct iscsi_context *iscsi, struct op *op)
 	if (!promise_usable(&model[lun][lba], count))
 		return;
 	/* UNMAP has no FUA: its answer is a promise only where there is no write cache. */
-	*op = (struct op){lun, lba, count, lun == 0 || (fua && !trim), true, op->data};
+	*op = (struct op){.lun = lun,
+			  .lba = lba,
+			  .count = count,
+			  .promise = lun == 0 || (fua && !trim),
+			  .used = true,
+			  .data = op->data};
 	for (uint32_t i = 0; i < count; i++) {
 		promise_send(&model[lun][lba + i], trim ? PROMISE_ZERO : PROMISE_STAMP);
 		if (!trim)
@@ -269,6 +295,8 @@ send_op(struct iscsi_context *iscsi, struct op *op)
 	}
 	if (trim)
 		task = iscsi_unmap_task(iscsi, (int)lun, 0, 0, &list, 1, op_done, op);
+	else if (rnd(3) == 0)
+		task = send_atomic(iscsi, op, fua);
 	else
 		task = iscsi_write16_task(iscsi, (int)lun, lba, op->data, count * BLOCK, BLOCK, 0, 0, fua, 0,
 					  0, op_done, op);
@@ -416,11 +444,37 @@ load_until_killed(uint64_t kill_at, int sig)
 	reap();
 	in_flight = 0;
 	flush_busy = false;
-	for (int i = 0; i < DEPTH; i++)
+	for (int i = 0; i < DEPTH; i++) {
+		ops[i].cut |= ops[i].used && ops[i].atomic;
 		ops[i].used = false;
+	}
 }
 
 /* -- the verdict ---------------------------------------------------------------- */
+
+/* One that was under way is the newest of each of its blocks: it is in all of them, or in none. */
+static unsigned
+verify_atomic(struct iscsi_context *iscsi, struct op *op)
+{
+	struct scsi_task *task =
+		iscsi_read16_sync(iscsi, (int)op->lun, op->lba, op->count * BLOCK, BLOCK, 0, 0, 0, 0, 0);
+	uint32_t there = 0;
+
+	if (!task || task->status != SCSI_STATUS_GOOD || task->datain.size != (int)(op->count * BLOCK))
+		finish(1, "LUN %u LBA %u: read failed: %s", op->lun, op->lba, iscsi_get_error(iscsi));
+	for (uint32_t i = 0; i < op->count; i++)
+		there += promise_holds(task->datain.data + i * BLOCK, op->lun, op->lba + i,
+				       promise_newest(&model[op->lun][op->lba + i]));
+	scsi_free_scsi_task(task);
+	atomic_cut++;
+	atomic_there += there == op->count;
+	op->cut = false;
+	if (there == 0 || there == op->count)
+		return 0;
+	printf("LUN %u LBA %u: %u of the %u blocks of a WRITE ATOMIC are there\n", op->lun, op->lba, there,
+	       op->count);
+	return 1;
+}
 
 static unsigned
 verify(void)
@@ -429,6 +483,9 @@ verify(void)
 	unsigned broken = 0;
 
 	wait_for_luns(iscsi);
+	for (int i = 0; i < DEPTH; i++)
+		if (ops[i].cut)
+			broken += verify_atomic(iscsi, &ops[i]);
 	for (unsigned lun = 0; lun < LUNS; lun++) {
 		for (uint32_t lba = 0; lba < BLOCKS; lba += 64) {
 			struct scsi_task *task =
@@ -496,6 +553,8 @@ main(int argc, char **argv)
 		       broken ? "the loss was noticed: %u blocks" : "the loss was NOT noticed", broken);
 	if (broken)
 		finish(1, "%u blocks broke a promise", broken);
-	finish(0, "%u kills, %u operations and %u flushes answered, every promise held", cycles, answered,
-	       flushes);
+	finish(0,
+	       "%u kills, %u operations and %u flushes answered, every promise held; %u atomic writes were cut off, %u of "
+	       "them are there",
+	       cycles, answered, flushes, atomic_cut, atomic_there);
 }

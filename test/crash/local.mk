@@ -24,3 +24,12 @@ test_crash_check_engine_power_SOURCES = test/crash/check_engine_power.c test/lib
 test_crash_check_engine_power_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_crash_check_engine_power_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
 endif
+
+if HAVE_CHECK
+check_PROGRAMS += test/crash/check_atomic_power
+TESTS += test/crash/check_atomic_power
+test_crash_check_atomic_power_SOURCES = test/crash/check_atomic_power.c test/lib/enginerig.c test/lib/enginerig.h \
+	test/lib/faultstore.c test/lib/faultstore.h
+test_crash_check_atomic_power_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_crash_check_atomic_power_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
+endif
