@@ -94,6 +94,8 @@ grep -q 'an import into volume disk1 was cut off' "$work/daemon.log" || fail "th
 ! ctl volume list --json | jq -e '.[] | select(.name == "disk1")' >/dev/null || fail "half a volume is there"
 expect 0 ctl volume import disk1 --from "dir:$gotgt" --store "dir:$work/vols" --journal-size 256M
 expect 0 ctl target map "$iqn" disk1
+grep -q 'volume disk1: what an import that was cut off .* starts anew' "$work/daemon.log" ||
+	fail "nobody was told that it starts anew"
 same 1
 [ ! -e "$work/state/importing/disk1" ] || fail "its note is left"
 
