@@ -143,4 +143,4 @@ case $scope in
 each:*) each "$@" ;;
 *) one "$@" ;;
 esac
-[ "$bad" -eq 0 ] && [ "$tests" -gt 0 ]
+[ "$bad" -eq 0 ] && { [ "$tests" -gt 0 ] || [ "${scope%%:*}" = each ]; }
