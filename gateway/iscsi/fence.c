@@ -16,9 +16,9 @@
  * How far a connection has to acknowledge is known when all that stands in its send queue has its StatSN: a NOP-In
  * behind it takes note, and asks for the acknowledgement as well.
  *
- * Failure: a connection that closes, is lost or logs out is awaited no more, and what it holds goes with it; one that
- * stays but does not acknowledge within nop_timeout is closed, since an order that was promised cannot be had with it.
- * Unless it is we who do not read from it, for want of memory: then the fence passes it.
+ * Failure: a connection that closes, is lost or logs out is awaited no more, and what it holds goes with it; nor is the
+ * last one that stays.  One of several that does not acknowledge within nop_timeout is closed, since an order that was
+ * promised cannot be had with it; unless it is we who do not read from it, for want of memory: then the fence passes it.
  *
  * Invariants: fence->cmd is in fence->held in BEFORE, at its head, and in its connection's sendq in QUEUED; only
  * commands of connections in FULL are in held.
@@ -63,13 +63,14 @@ wants_fence(const struct command *cmd)
 	return cmd->write && task->cdb[0] == 0x5f && (task->cdb[1] & 0x1f) == 0x05;
 }
 
+/* Answers of a lost one may come by another yet. */
 static bool
 has_several(const struct session *session)
 {
 	unsigned n = 0;
 
 	for (const struct conn *conn = session->conns; conn; conn = conn->session_next)
-		n += conn->state == CONN_FULL;
+		n += conn->state == CONN_FULL || conn->state == CONN_LOST;
 	return n > 1;
 }
 
@@ -148,7 +149,8 @@ fence_sent(struct conn *conn, struct command *cmd, uint32_t statsn)
 	fence->conn = conn;
 	fence->statsn = statsn;
 	fence->since_ms = loop_now_ms(conn->loop);
-	(void)nop_ask(conn, 0); /* without a command for it there is traffic enough */
+	if (has_several(conn->session))
+		(void)nop_ask(conn, 0); /* without a command for it there is traffic enough */
 }
 
 static void
@@ -187,7 +189,7 @@ fence_check(struct session *session)
 				return;
 			break;
 		case FENCE_BEFORE:
-			if (waits(session))
+			if (has_several(session) && waits(session))
 				return;
 			fence->state = FENCE_QUEUED;
 			pass_on(fence->cmd);
@@ -195,7 +197,7 @@ fence_check(struct session *session)
 		case FENCE_QUEUED:
 			return;
 		case FENCE_AFTER:
-			if (fence->conn->state == CONN_FULL &&
+			if (has_several(session) && fence->conn->state == CONN_FULL &&
 			    serial_cmp(fence->conn->acked, fence->statsn) <= 0)
 				return;
 			fence->state = FENCE_NONE;
@@ -269,18 +271,19 @@ void
 fence_tick(struct conn *conn, uint64_t now)
 {
 	struct fence *fence = &conn->session->fence;
-	bool late = now - fence->since_ms >= conn->server->limits.nop_timeout_ms;
-	bool owes = fence->state == FENCE_BEFORE ? conn->fence != FENCE_PASSED
-						 : fence->state == FENCE_AFTER && fence->conn == conn;
+	bool owes;
 
-	if (late && owes && !conn->rx.paused) {
+	fence_check(conn->session);
+	owes = fence->state == FENCE_BEFORE ? conn->fence != FENCE_PASSED
+					    : fence->state == FENCE_AFTER && fence->conn == conn;
+	if (!owes || now < fence->since_ms + conn->server->limits.nop_timeout_ms)
+		return;
+	if (!conn->rx.paused) {
 		conn_close(conn, CLOSE_UNACKNOWLEDGED);
 		return;
 	}
-	if (late && owes) {
-		conn->fence = FENCE_PASSED;
-		if (fence->state == FENCE_AFTER)
-			fence->state = FENCE_NONE;
-	}
+	conn->fence = FENCE_PASSED;
+	if (fence->state == FENCE_AFTER)
+		fence->state = FENCE_NONE;
 	fence_check(conn->session);
 }

@@ -356,6 +356,23 @@ START_TEST(who_leaves_is_not_waited_for)
 }
 END_TEST
 
+/* Behind the reset, or with it: of one connection nothing is out of order. */
+START_TEST(the_last_one_is_not_waited_for)
+{
+	uint32_t itt;
+
+	expect_done(&a, tmf(&a, ISCSI_TMF_LU_RESET));
+	raw_close(&b);
+	ck_assert(iscsirig_await_connections(&rig, 1));
+	a.expstatsn--;
+	itt = tur(&a);
+	expect_status(&a, itt, 0x29);
+	a.expstatsn -= 2;
+	itt = tur(&a);
+	expect_status(&a, itt, 0);
+}
+END_TEST
+
 /* _i: the reset's connection closes before its response is given, or when it is not acknowledged. */
 START_TEST(who_asked_leaves)
 {
@@ -484,6 +501,7 @@ main(void)
 	tcase_add_test(tcase, what_comes_after_a_reset_waits_for_it);
 	tcase_add_test(tcase, fences_wait_for_one_another);
 	tcase_add_loop_test(tcase, who_leaves_is_not_waited_for, 0, 3);
+	tcase_add_test(tcase, the_last_one_is_not_waited_for);
 	tcase_add_loop_test(tcase, who_asked_leaves, 0, 2);
 	tcase_add_test(tcase, a_logout_takes_held_answers_along);
 	tcase_add_loop_test(tcase, who_never_acknowledges_is_closed, 0, 2);
