@@ -3,7 +3,8 @@
  * What a logical unit says it can do, what the standards and doc/design.md want of it, and what it does: three
  * things that have to agree.
  *
- * The table below is written down from SPC-4 and SBC-3, not from the daemon.  REPORT SUPPORTED OPERATION CODES has
+ * The table below is kept apart from the daemon's own and was read against SPC-4 and SBC-3, so that neither changes
+ * without the other.  REPORT SUPPORTED OPERATION CODES has
  * to list its rows and nothing else, with the CDB's length and its usage data for each; each row is then sent, and
  * sent again with each bit set that the usage data leaves out, which has to be refused with a pointer at that bit.
  * All other operation codes and service actions have to be refused as such.  The same is done for VPD pages,
