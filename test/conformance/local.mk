@@ -5,7 +5,8 @@ EXTRA_DIST += test/conformance/run.sh test/conformance/suite.sh test/conformance
 if HAVE_LIBISCSI
 check_PROGRAMS += test/conformance/reservations
 TESTS += test/conformance/reservations.sh
-test_conformance_reservations_SOURCES = test/conformance/reservations.c
+test_conformance_reservations_SOURCES = test/conformance/reservations.c test/conformance/initiator.c \
+	test/conformance/initiator.h
 test_conformance_reservations_CFLAGS = $(AM_CFLAGS) $(ISCSI_CFLAGS)
 test_conformance_reservations_LDADD = $(COMMON_LIBS) $(ISCSI_LIBS)
 

@@ -15,16 +15,13 @@
  * Prints what is not as it should be and a count; exit 0 = all held.
  */
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <iscsi/iscsi.h>
-#include <iscsi/scsi-lowlevel.h>
-
 #include "common/bytes.h"
 #include "common/util.h"
+#include "test/conformance/initiator.h"
 
 #define KEY_A 0xaaaaaaaa00000001u
 #define KEY_B 0xbbbbbbbb00000002u
@@ -32,7 +29,7 @@
 
 enum { WE = 1, EA = 3, WE_RO = 5, EA_RO = 6, WE_AR = 7, EA_AR = 8 };
 enum { REGISTER, RESERVE, RELEASE, CLEAR, PREEMPT, PREEMPT_ABORT, REGISTER_IGNORE, MOVE };
-enum { GOOD = 0, CHECK = 2, CONFLICT = 0x18 };
+enum { CONFLICT = 0x18 };
 
 static const struct type {
 	unsigned type;
@@ -112,54 +109,18 @@ static const struct row {
 
 static const char *portal, *target;
 static int lun;
-static unsigned checks, wrong;
 static unsigned asc;              /* ASC << 8 | ASCQ of the last command */
 static struct scsi_task *aborted; /* its data may be on its way out as long as its session is */
 static uint8_t got[4096];
 static size_t ngot;
 
-__attribute__((format(printf, 2, 3))) static void
-check(bool ok, const char *fmt, ...)
-{
-	va_list ap;
-
-	checks++;
-	if (ok)
-		return;
-	wrong++;
-	printf("WRONG: ");
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-}
-
 /* -- initiators ------------------------------------------------------------- */
 
+/* The qualifier makes the nexus the same after a restart. */
 static struct iscsi_context *
 connect_as(const char *name, uint32_t qualifier)
 {
-	struct iscsi_context *iscsi = iscsi_create_context(name);
-
-	if (!iscsi)
-		exit(1);
-	iscsi_set_isid_en(iscsi, 0x4c47, qualifier); /* the nexus is the same after a restart */
-	iscsi_set_targetname(iscsi, target);
-	iscsi_set_session_type(iscsi, ISCSI_SESSION_NORMAL);
-	iscsi_set_noautoreconnect(iscsi, 1);
-	iscsi_set_timeout(iscsi, 60);
-	if (iscsi_connect_sync(iscsi, portal) || iscsi_login_sync(iscsi)) {
-		printf("%s cannot log in: %s\n", name, iscsi_get_error(iscsi));
-		exit(1);
-	}
-	return iscsi;
-}
-
-static void
-leave(struct iscsi_context *iscsi)
-{
-	(void)iscsi_logout_sync(iscsi);
-	iscsi_destroy_context(iscsi);
+	return initiator_login(portal, target, name, qualifier);
 }
 
 /* One command as it is: its status; sense and data in asc, got. */
@@ -493,7 +454,7 @@ reserve6(struct iscsi_context *a, struct iscsi_context *b)
 	settle(other);
 	check(run(other, (uint8_t[6]){0x16}, 6, 0, NULL, 0) == GOOD, "RESERVE(6)");
 	check(ready(b) == CONFLICT, "RESERVE(6) of another");
-	leave(other);
+	initiator_logout(other);
 	check(ready(b) == GOOD, "RESERVE(6) after a logout");
 	check(run(a, (uint8_t[6]){0x16}, 6, 0, NULL, 0) == GOOD, "RESERVE(6)");
 	check(iscsi_task_mgmt_lun_reset_sync(b, (uint32_t)lun) == 0, "LOGICAL UNIT RESET");
@@ -546,7 +507,7 @@ kept(struct iscsi_context *a, struct iscsi_context *b, unsigned type)
 	check(run_row(stranger, &read) == (exclusive ? CONFLICT : GOOD), "type %u: a stranger reads", type);
 	check(pr_out(a, CLEAR, 0, KEY_A, 0, false) == GOOD, "clear");
 	check(keys(a) == 0, "keys after CLEAR");
-	leave(stranger);
+	initiator_logout(stranger);
 }
 
 int
@@ -580,11 +541,9 @@ main(int argc, char **argv)
 		check(keys(a) == 0 && reservation(a, &key) == 0, "what was not to be kept is there");
 	else
 		return 2;
-	leave(a);
-	leave(b);
+	initiator_logout(a);
+	initiator_logout(b);
 	if (aborted)
 		scsi_free_scsi_task(aborted);
-	printf("%s%s%s: %u of %u as they should be\n", what, argc > 5 ? " " : "", argc > 5 ? argv[5] : "",
-	       checks - wrong, checks);
-	return wrong != 0;
+	return check_result(what);
 }
