@@ -15,7 +15,7 @@
  *
  * What is fetched ahead goes into the clean cache.  A stream that flows does not mark its pages as used, so they leave
  * the cache in the order in which they came, behind the reader and not before it.  Where a volume is larger than half of
- * the arena, a stream that has read a quarter of the arena is a scan: from then on what lies CHUNKS_BEHIND it and was
+ * the arena, a stream that has read an eighth of the arena is a scan: from then on what lies CHUNKS_BEHIND it and was
  * used by nobody else is let go of at once.  So what comes next goes into pages that are warm, and a scan neither takes
  * memory from others nor makes the daemon grow.
  *
@@ -117,7 +117,7 @@ stream_scans(const struct engine *eng, const struct stream *stream)
 {
 	size_t total = arena_total_pages(eng->vol.arena);
 
-	return stream->run >= total / 4 && engine_chunks(eng) << eng->page_shift > total / 2;
+	return stream->run >= total / 8 && engine_chunks(eng) << eng->page_shift > total / 2;
 }
 
 static void
