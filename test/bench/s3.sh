@@ -11,7 +11,8 @@
 # LUNGATE_BENCH_WHO="lungate s3backer nbdkit" choose.  BENCH_KEEP=1 keeps the logs.
 #
 # Sequential writes end when the data is in the bucket: for a volume with the daemon's exit, for s3backer with its
-# unmount; nbdkit writes through.  "Cold" is a fresh daemon without any cache.  Requests are counted by RGW.
+# unmount; nbdkit writes through.  "Cold" is a fresh daemon without any cache, and objects that nobody has read
+# since they were written: the raw client has as many of its own.  Requests are counted by RGW.
 # lungate is driven by iscsi_load, the others by qemu-img bench at the same depth.
 set -euo pipefail
 load=$1 raw=$2 lungate=$3 rgw=$4 mib=${5:-512} rounds=${6:-3}
@@ -68,8 +69,8 @@ rss_mib() { awk '/^VmHWM/ { printf "%d", $2 / 1024 }' "/proc/$1/status"; }
 
 # ---- the raw server
 
-raw_run() { # MODE SIZE DEPTH SECONDS [MORE-OF-THE-URL] -> "MB/s p50-ms"
-	"$raw" "$(store raw "${5:-}")" "$1" "$2" "$3" "$4" 2>>"$work/raw.log" |
+raw_run() { # PREFIX MODE SIZE DEPTH [SECONDS [MORE-OF-THE-URL]] -> "MB/s p50-ms"
+	"$raw" "$(store "$1" "${6:-}")" "$2" "$3" "$4" $((mib / 4)) ${5:-} 2>>"$work/raw.log" |
 		sed 's/.* \([0-9.]*\) MB\/s  p50 *\([0-9.]*\) ms.*/\1 \2/'
 }
 
@@ -90,6 +91,7 @@ JSON
 	read -r ready <"$work/ready" || true
 	portal=$(sed -n 's/.*"listen":\["\([^"]*\)".*/\1/p' <<<"$ready")
 	[ -n "$portal" ] || { cat "$work/lungate.log"; exit 1; }
+	sleep 0.5 # it clears half of its memory ahead, once
 }
 stop_lungate() {
 	local pid=$daemon
@@ -249,27 +251,27 @@ nbdkit_round() {
 # ---- a round
 
 lungate_round() {
-	local a b
+	local a b before=rawa$1 after=rawb$1
 	if [[ $rows == *write* || $rows == *read* || $rows == *random* ]]; then
-		a=$(raw_run put 4M 16 3)
+		a=$(raw_run "$before" put 4M 16)
 		lungate_write "$1"
-		b=$(raw_run put 4M 16 3)
+		b=$(raw_run "$after" put 4M 16)
 		note raw_write "$(calc "(${a% *} + ${b% *}) / 2")"
 	fi
 	if [[ $rows == *read* ]]; then
-		a=$(raw_run get 4M 16 2)
+		a=$(raw_run "$before" get 4M 16)
 		lungate_read "$1"
-		b=$(raw_run get 4M 16 2)
+		b=$(raw_run "$after" get 4M 16)
 		note raw_read "$(calc "(${a% *} + ${b% *}) / 2")"
 	fi
 	if [[ $rows == *random* ]]; then
-		a=$(raw_run range 64K 1 2)
+		a=$(raw_run "$before" range 64K 1 2)
 		lungate_random "$1" lun_random
-		b=$(raw_run range 64K 1 2)
+		b=$(raw_run "$before" range 64K 1 2)
 		note raw_random "$(calc "(${a#* } + ${b#* }) / 2")"
-		a=$(raw_run range 4K 1 1)
+		a=$(raw_run "$before" range 4K 1 1)
 		note raw_small "${a#* }"
-		a=$(raw_run range 4K 1 1 '&quickack=off')
+		a=$(raw_run "$before" range 4K 1 1 '&quickack=off')
 		note raw_small_nagle "${a#* }"
 		lungate_random "$1" lun_nagle '&quickack=off'
 	fi
