@@ -235,7 +235,8 @@ show_members(const json_t *object)
 			printf("  %-18s %s (%lld bytes)\n", key, size_text(value, size, sizeof(size)),
 			       (long long)json_integer_value(value));
 		} else if (json_is_integer(value)) {
-			printf("  %-18s %lld\n", key, (long long)json_integer_value(value));
+			printf("  %-18s %lld%s\n", key, (long long)json_integer_value(value),
+			       !strcmp(key, "commit_interval") ? " s" : "");
 		}
 	}
 }

@@ -168,8 +168,6 @@ add_journal(const struct daemon *daemon, const struct config_volume *conf, json_
 		return;
 	json_object_set_new(object, "journal_dir", dir ? json_string(dir) : json_null());
 	json_object_set_new(object, "journal_size", json_integer((json_int_t)conf->journal_size));
-	json_object_set_new(object, "commit_window", json_integer((json_int_t)conf->commit_window));
-	json_object_set_new(object, "commit_interval", json_integer((json_int_t)conf->commit_interval));
 }
 
 json_t *

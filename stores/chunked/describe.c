@@ -59,6 +59,8 @@ engine_describe(struct volume *vol, json_t *object)
 	set_int(object, "commit", eng->root.commit);
 	set_int(object, "commit_time_ms", eng->root.time_ms);
 	set_int(object, "covered_seq", eng->covered_seq);
+	set_int(object, "commit_window", eng->commit_window);
+	set_int(object, "commit_interval", eng->commit_interval_ms / 1000);
 	json_object_set_new(object, "commit_state", json_string(commit_state_name(eng->commit.state)));
 	if (eng->journal)
 		json_object_set_new(object, "journal", describe_journal(eng));

@@ -206,7 +206,7 @@ for words in "LUN 5   ram1  (removable)" "only by portal groups 1" "standby" "se
 	says "$words"
 done
 expect 0 ctl volume show disk1 --json
-jq -e '.journal_size == 268435456 and .journal_dir == "'"$work"'/state/journal" and .commit_interval == 0' \
+jq -e '.journal_size == 268435456 and .journal_dir == "'"$work"'/state/journal" and .commit_interval == 1800 and .commit_window > 60000000' \
 	"$work/out" >/dev/null || fail "volume show --json"
 expect 0 ctl portal redirect "$portal" 127.0.0.2:3260 --json
 jq -e '.bound == "'"$portal"'" and .redirect.to == "127.0.0.2:3260"' "$work/out" >/dev/null || fail "portal redirect --json"
