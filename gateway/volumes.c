@@ -340,7 +340,7 @@ close_one(struct daemon *daemon, struct daemon_volume *volume)
 	daemon_doing(daemon, "closing volume", volume->conf.name);
 	r = close_volume(daemon, volume, CLOSE_TRIES);
 	if (r)
-		log_error("volume %s: closing failed: %s", volume->conf.name, err_text(r));
+		log_error("volume %s: not closed cleanly: %s", volume->conf.name, err_text(r));
 	else
 		log_info("volume %s: closed", volume->conf.name);
 }

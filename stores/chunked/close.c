@@ -45,8 +45,10 @@ close_done(struct loop_work *work)
 	eng->phase = ENGINE_DEAD;
 	if (eng->close_status < 0 && !eng->abandon)
 		log_warn("volume %s: closed without a last commit: %s%s", eng->vol.name,
-			 err_text(eng->close_status),
-			 eng->journal ? "; the journal keeps what is not in the store" : "");
+			 eng->close_status == -ETIMEDOUT ? "the store did not take all of it in time"
+							 : err_text(eng->close_status),
+			 eng->journal ? "; the journal keeps what is not in the store, for the next opening"
+				      : "");
 	eng->journal = NULL;
 	eng->close_done(eng->close_arg, eng->close_status);
 }
