@@ -791,10 +791,10 @@ wanted_slots(const struct journal *j, uint64_t capacity)
 	return (unsigned)max_of(min_of(n, (uint64_t)65536), (uint64_t)SLOTS_MIN);
 }
 
-/** What a creation that was cut off, or a journal that was never used, left behind goes; anything else stays.
- */
+/** What a creation that was cut off, or a journal that was never used, left behind goes; anything else is set
+ * aside, or stays. */
 static int
-clear_leftovers(struct journal *j, struct errinfo *info)
+clear_leftovers(struct journal *j, const struct journal_params *params, struct errinfo *info)
 {
 	uint8_t *page;
 	int rc = journal_slots_list(j, info);
@@ -816,8 +816,7 @@ clear_leftovers(struct journal *j, struct errinfo *info)
 	}
 	free(page);
 	if (rc == -EEXIST)
-		return err_set(info, rc, "journal %s: there is a journal here already, and it has been used",
-			       j->dir);
+		return journal_set_aside(j, params, info);
 	if (!rc)
 		rc = journal_slots_remove(j);
 	return rc ? err_set(info, rc, "journal %s: %s", j->dir, err_text(rc)) : 0;
@@ -827,7 +826,7 @@ static int
 create(struct journal *j, const struct journal_params *params, struct journal_recovery *recovery,
        struct errinfo *info)
 {
-	int rc = clear_leftovers(j, info);
+	int rc = clear_leftovers(j, params, info);
 
 	if (rc)
 		return rc;

@@ -79,7 +79,8 @@ struct journal_params {
 	struct arena *arena;
 	uint8_t volume_uuid[UUID_LEN];
 	uint64_t capacity;               /* bytes on disk, a multiple of the segment size, at least 4 segments */
-	uint64_t generation;             /* of this activation: goes into new records */
+	uint64_t generation;             /* of this activation: goes into new records; create: larger than any that
+	                                    the volume had before */
 	uint64_t covered_seq;            /* the root covers all up to here: replay skips it; the next sequence is at least covered_seq + 1 */
 	bool accept_loss;                /* damage: keep what is whole before it */
 	uint32_t segment_bytes;          /* create: 0 = JOURNAL_SEGMENT_BYTES; at least 2 MiB; smaller ones are for tests */
@@ -96,7 +97,8 @@ struct journal_recovery {
 	uint8_t uuid[UUID_LEN];
 };
 
-/** Make an empty journal (create; its uuid in *recovery), or find one and replay it.  expect_uuid (may be NULL): the journal that
+/** Make an empty journal (create; its uuid in *recovery; -EEXIST where a used one lies there that may be needed, see
+ *  journal_aside.c), or find one and replay it.  expect_uuid (may be NULL): the journal that
  *  the owner record names.  Errors: LG_ENOJOURNAL (missing, of another volume or history), LG_EDAMAGED (damage below
  *  what is proved durable; words say where), or an errno. */
 int journal_open(const struct journal_params *params, bool create, const uint8_t *expect_uuid,

@@ -134,7 +134,15 @@ int journal_slot_header(struct journal *j, struct journal_slot *slot, enum journ
 /** Write it from end to end, so that later syncs have no metadata to write. Synced. Any thread. */
 int journal_slot_fill(struct journal *j, struct journal_slot *slot) MUST_CHECK;
 void journal_close_files(struct journal *j);
+/** The name `dir` itself is made durable. */
+int journal_sync_parent(struct vfs *vfs, const char *dir) MUST_CHECK;
 int journal_read_pages(struct journal_slot *slot, uint32_t page, uint32_t n, void *buf) MUST_CHECK;
+
+/* ---- journal_aside.c ------------------------------------------------------- */
+
+/** A used journal lies in j->dir, which is locked, its files listed: it is renamed, and an empty folder is there, locked;
+ *  or -EEXIST with words, where it may be needed. */
+int journal_set_aside(struct journal *j, const struct journal_params *params, struct errinfo *info) MUST_CHECK;
 
 /* ---- journal_replay.c ------------------------------------------------------ */
 

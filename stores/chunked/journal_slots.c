@@ -398,8 +398,8 @@ pick_ours(void *arg, const char *name, bool is_dir)
 	return d->victim ? 1 : -ENOMEM;
 }
 
-static int
-sync_parent(struct vfs *vfs, const char *dir)
+int
+journal_sync_parent(struct vfs *vfs, const char *dir)
 {
 	char *parent = strdup(dir);
 
@@ -448,5 +448,5 @@ journal_delete(struct vfs *vfs, const char *dir)
 	rc = vfs->ops->rmdir(vfs, dir);
 	if (rc == -ENOTEMPTY || rc == -EEXIST)
 		return 0; /* somebody keeps other files there: not ours to delete */
-	return rc ? rc : sync_parent(vfs, dir);
+	return rc ? rc : journal_sync_parent(vfs, dir);
 }

@@ -4,6 +4,7 @@ libstores_a_SOURCES += \
 	stores/chunked/bucket_attr.c \
 	stores/chunked/bucket_json.c \
 	stores/chunked/journal.c stores/chunked/journal.h stores/chunked/journal_impl.h \
+	stores/chunked/journal_aside.c \
 	stores/chunked/journal_fmt.c stores/chunked/journal_fmt.h \
 	stores/chunked/journal_replay.c \
 	stores/chunked/journal_slots.c \

@@ -551,12 +551,14 @@ move_locked(struct simfs *fs, const char *from, const char *to, bool link)
 		return -ENOENT;
 	if (link && old)
 		return -EEXIST;
-	if (ino->is_dir)
-		return link ? -EPERM : -ENOTSUP;
-	if (old && old->is_dir)
-		return -EISDIR;
+	if (ino->is_dir && link)
+		return -EPERM;
 	if (old == ino)
 		return 0;
+	if (ino->is_dir && (old || from_dir != to_dir))
+		return old ? -EEXIST : -ENOTSUP;
+	if (old && old->is_dir)
+		return -EISDIR;
 	mutate(fs);
 	simtree_change(&fs->tree, to_dir, to_name, ino, link ? NULL : from_dir, from_name);
 	return 0;

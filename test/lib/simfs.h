@@ -15,7 +15,8 @@
  * that succeeds does not cover it.
  *
  * It is as unkind as real ones: inode numbers are reused at once, mtimes tick in steps of 4 ms, readdir is unordered.
- * O_DIRECT is honoured: unaligned I/O is -EINVAL.  Directories cannot be renamed (-ENOTSUP).  Paths: from the root, no
+ * O_DIRECT is honoured: unaligned I/O is -EINVAL.  Directories are renamed within theirs, to a new name
+ * (else -ENOTSUP, -EEXIST).  Paths: from the root, no
  * ".."; there is nothing but "/" in the beginning.
  *
  * Threads: any; one mutex.  flock() blocks as the real one does, among open files of this simfs.

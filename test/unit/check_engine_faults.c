@@ -461,6 +461,125 @@ START_TEST(test_owner)
 }
 END_TEST
 
+/* ---- a journal of another time in the place of ours ---- */
+
+static void
+as_gateway(uint8_t id, const char *journal_dir)
+{
+	memset(rig.spec.gateway_id, id, GATEWAY_ID_LEN);
+	rig.spec.journal_dir = journal_dir;
+}
+
+static int
+count_aside(void *arg, const char *name, bool is_dir)
+{
+	unsigned *n = arg;
+
+	*n += is_dir && !strncmp(name, "v.old-", 6);
+	return 0;
+}
+
+static unsigned
+set_aside(void)
+{
+	unsigned n = 0;
+
+	ck_ok(rig.params.vfs->ops->readdir(rig.params.vfs, "/journal", count_aside, &n));
+	return n;
+}
+
+/** Deleted by a gateway that knows nothing of our journal. */
+static void
+delete_elsewhere(void)
+{
+	struct volume_spec spec = rig.spec;
+
+	memset(spec.gateway_id, 9, GATEWAY_ID_LEN);
+	spec.journal_dir = NULL;
+	spec.accept_loss = true;
+	ck_ok(chunked_delete_with(&spec, &rig.params, rig.loop, NULL, NULL, &rig.info));
+	memset(rig.spec.uuid, 0, UUID_LEN);
+}
+
+/* To another gateway and back, cleanly or (1) by force: what is at home is never replayed over what was done there. */
+START_TEST(test_back_home)
+{
+	uint8_t first[4096], second[4096], third[4096];
+
+	fill(first, sizeof(first), 1);
+	fill(second, sizeof(second), 2);
+	fill(third, sizeof(third), 3);
+	create_and_open();
+	ck_ok(io(VOL_WRITE, 0, sizeof(first), first));
+	ck_ok(enginerig_commit(&rig));
+	ck_ok(io(VOL_WRITE, MIB, sizeof(first), first));
+	if (_i)
+		enginerig_abandon(&rig);
+	else
+		ck_ok(enginerig_close(&rig));
+	as_gateway(9, "/elsewhere");
+	rig.spec.accept_loss = _i;
+	ck_ok(enginerig_open(&rig));
+	ck_ok(io(VOL_WRITE, MIB, sizeof(second), second));
+	ck_ok(enginerig_close(&rig));
+	as_gateway(7, "/journal");
+	rig.spec.accept_loss = false;
+	for (unsigned i = 0; i < 3; i++) {
+		ck_ok(enginerig_open(&rig));
+		ck_assert_int_eq(enginerig_stat(&rig, "replayed_entries"), i == 2);
+		ck_assert_uint_eq(set_aside(), 1);
+		expect(0, first, sizeof(first));
+		expect(MIB, i == 2 ? third : second, sizeof(second));
+		if (i == 0)
+			ck_ok(enginerig_close(&rig));
+		if (i == 1) {
+			ck_ok(io(VOL_WRITE, MIB, sizeof(third), third));
+			enginerig_abandon(&rig);
+		}
+	}
+}
+END_TEST
+
+/* The same name, another volume; the old one's journal is clean. */
+START_TEST(test_made_anew)
+{
+	uint8_t buf[4096], zero[4096] = {0};
+
+	fill(buf, sizeof(buf), 1);
+	create_and_open();
+	ck_ok(io(VOL_WRITE, MIB, sizeof(buf), buf));
+	ck_ok(enginerig_close(&rig));
+	delete_elsewhere();
+	create_and_open();
+	ck_assert_int_eq(enginerig_stat(&rig, "replayed_entries"), 0);
+	ck_assert_uint_eq(set_aside(), 1);
+	expect(MIB, zero, sizeof(zero));
+}
+END_TEST
+
+/* Nothing says that what the journal of another volume holds is anywhere else. */
+START_TEST(test_anothers_changes)
+{
+	uint8_t buf[4096], zero[4096] = {0};
+
+	fill(buf, sizeof(buf), 1);
+	create_and_open();
+	ck_ok(io(VOL_WRITE, MIB, sizeof(buf), buf));
+	enginerig_abandon(&rig);
+	delete_elsewhere();
+	ck_ok(enginerig_create(&rig));
+	ck_assert_int_eq(enginerig_open(&rig), -EEXIST);
+	ck_assert_msg(strstr(rig.info.text, "of another volume"), "%s", rig.info.text);
+	ck_assert_msg(strstr(rig.info.text, "sequences 1 to 1 may never"), "%s", rig.info.text);
+	ck_assert_msg(strstr(rig.info.text, "mv /journal/v /journal/v.old-"), "%s", rig.info.text);
+	ck_assert_uint_eq(set_aside(), 0);
+	rig.spec.accept_loss = true;
+	ck_ok(enginerig_open(&rig));
+	ck_assert_uint_eq(set_aside(), 1);
+	expect(MIB, zero, sizeof(zero));
+}
+END_TEST
+
 /* A swap whose answer is lost while opening is found to be ours. */
 START_TEST(test_open_lost_answer)
 {
@@ -709,6 +828,9 @@ main(void)
 		{"poisoned", test_poisoned, 1, false},
 		{"journal missing", test_journal_missing, 1, false},
 		{"owner", test_owner, 1, false},
+		{"back home", test_back_home, 2, false},
+		{"made anew", test_made_anew, 1, false},
+		{"another's changes", test_anothers_changes, 1, false},
 		{"open, lost answer", test_open_lost_answer, 1, false},
 		{"dead", test_dead, 1, false},
 		{"dead-refused", test_dead_refused, 1, false},

@@ -365,8 +365,80 @@ START_TEST(create_spares_a_used_journal)
 	rig_wait(&rig);
 	rig_close(&rig, false);
 	ck_assert_int_eq(rig_open(&rig, true, NULL), -EEXIST);
+	ck_assert_msg(strstr(rig.info.text, "sequences 1 to 1 may never"), "%s", rig.info.text);
+	rig.volume_uuid[0] ^= 1;
+	ck_assert_int_eq(rig_open(&rig, true, NULL), -EEXIST);
+	ck_assert_msg(strstr(rig.info.text, "of another volume"), "%s", rig.info.text);
+	rig.volume_uuid[0] ^= 1;
 	reopen();
 	ck_assert_uint_eq(rig.ngot, 1);
+}
+END_TEST
+
+/** What lies at /j/vol is of no use to anybody: it is renamed, and whole where it is then. */
+static void
+expect_set_aside(const uint8_t volume_uuid[UUID_LEN], size_t entries)
+{
+	char old[UUID_TEXT], path[80];
+
+	uuid_format(rig.uuid, old);
+	(void)snprintf(path, sizeof(path), "/j/vol.old-%s", old);
+	int rc = rig_open(&rig, true, NULL);
+	ck_assert_msg(rc == 0, "%d: %s", rc, rig.info.text);
+	rig_close(&rig, false);
+	memcpy(rig.volume_uuid, volume_uuid, UUID_LEN);
+	rig.dir = path;
+	rig.covered_seq = 0;
+	ck_assert_int_eq(rig_open(&rig, false, NULL), 0);
+	ck_assert_uint_eq(rig.ngot, entries);
+}
+
+/* 0: its last owner has put all into the store.  1: somebody opened the volume since.  2: as told */
+START_TEST(create_sets_an_old_journal_aside)
+{
+	rig_write(&rig, 1, &seed);
+	rig_write(&rig, 2, &seed);
+	rig_wait(&rig);
+	rig_close(&rig, false);
+	if (_i == 0)
+		rig.covered_seq = 2;
+	if (_i == 1)
+		rig.generation++;
+	rig.accept_loss = _i == 2;
+	expect_set_aside(rig.volume_uuid, 2);
+}
+END_TEST
+
+/* Of another volume, whose store has all of it: the last mark says so.  1: in the second segment, the first is over */
+START_TEST(create_sets_another_volumes_journal_aside)
+{
+	uint8_t uuid[UUID_LEN];
+
+	if (_i)
+		fill_up(RIG_SEGMENT / 4);
+	rig_write(&rig, 1, &seed);
+	rig_wait(&rig);
+	rig_release(&rig, rig.last_acked_seq);
+	rig_close(&rig, false);
+	rig.covered_seq = 0;
+	memcpy(uuid, rig.volume_uuid, UUID_LEN);
+	rig.volume_uuid[0] ^= 1;
+	expect_set_aside(uuid, rig.last_acked_seq);
+}
+END_TEST
+
+/* The store is an older one than the journal: a copy of yesterday. */
+START_TEST(create_spares_what_an_older_store_lacks)
+{
+	rig_write(&rig, 1, &seed);
+	rig_wait(&rig);
+	rig_release(&rig, 1);
+	rig_close(&rig, false);
+	rig.covered_seq = 0;
+	rig.generation -= 1;
+	ck_assert_int_eq(rig_open(&rig, true, NULL), -EEXIST);
+	ck_assert_msg(strstr(rig.info.text, "the store is at generation 0, sequence 0"), "%s", rig.info.text);
+	ck_assert_msg(strstr(rig.info.text, "mv /j/vol /j/vol.old-"), "%s", rig.info.text);
 }
 END_TEST
 
@@ -655,6 +727,9 @@ main(void)
 	tcase_add_test(tc, whose_journal_it_is);
 	tcase_add_test(tc, an_old_root_is_refused);
 	tcase_add_test(tc, create_spares_a_used_journal);
+	tcase_add_loop_test(tc, create_sets_an_old_journal_aside, 0, 3);
+	tcase_add_loop_test(tc, create_sets_another_volumes_journal_aside, 0, 2);
+	tcase_add_test(tc, create_spares_what_an_older_store_lacks);
 	tcase_add_test(tc, create_replaces_an_unused_one);
 	tcase_add_test(tc, one_opener_at_a_time);
 	tcase_add_test(tc, remove_and_delete);
