@@ -65,7 +65,7 @@ uuid_format(const uint8_t uuid[UUID_LEN], char text[UUID_TEXT])
 	*at = '\0';
 }
 
-static int
+int
 hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')

@@ -48,6 +48,9 @@ int uuid_parse(const char *text, uint8_t uuid[UUID_LEN]);
 
 void random_bytes(void *p, size_t n);
 
+/** Value of a hexadecimal digit, either case; -1: it is none. */
+int hex_digit(char c);
+
 /** "10G", "512M", "4KiB", "1.5T", plain bytes; units are powers of 1024.
  *  0, or -EINVAL (not a size) or -ERANGE (over 2^63 - 1). */
 int size_parse(const char *text, uint64_t *ret_bytes);

@@ -497,12 +497,12 @@ unmake_volume(struct daemon *daemon, struct daemon_volume *volume, bool existing
 			 volume->conf.store, info.text[0] ? info.text : err_text(r));
 }
 
-int
-daemon_volume_create(struct daemon *daemon, struct config_volume *conf, bool existing,
-		     struct admin_call *call, struct errinfo *info)
+/* Not in the daemon's list yet. Takes what conf holds. */
+static int
+new_volume(struct daemon *daemon, struct config_volume *conf, struct daemon_volume **ret,
+	   struct errinfo *info)
 {
 	struct daemon_volume *volume;
-	int r;
 
 	if (daemon_volume_find(daemon, conf->name))
 		return err_set(info, -EEXIST, "there is a volume \"%s\" already", conf->name);
@@ -512,6 +512,20 @@ daemon_volume_create(struct daemon *daemon, struct config_volume *conf, bool exi
 	volume->conf = *conf;
 	memset(conf, 0, sizeof(*conf));
 	volume->loop = least_loaded(daemon);
+	*ret = volume;
+	return 0;
+}
+
+int
+daemon_volume_create(struct daemon *daemon, struct config_volume *conf, bool existing,
+		     struct admin_call *call, struct errinfo *info)
+{
+	struct daemon_volume *volume;
+	int r;
+
+	r = new_volume(daemon, conf, &volume, info);
+	if (r)
+		return r;
 	r = make_volume(daemon, volume, existing, info);
 	if (r) {
 		daemon_volume_free(volume);
@@ -548,14 +562,9 @@ daemon_volume_reserve(struct daemon *daemon, struct config_volume *conf, struct 
 	struct daemon_volume *volume;
 	int r;
 
-	if (daemon_volume_find(daemon, conf->name))
-		return err_set(info, -EEXIST, "there is a volume \"%s\" already", conf->name);
-	volume = calloc(1, sizeof(*volume));
-	if (!volume)
-		return -ENOMEM;
-	volume->conf = *conf;
-	memset(conf, 0, sizeof(*conf));
-	volume->loop = least_loaded(daemon);
+	r = new_volume(daemon, conf, &volume, info);
+	if (r)
+		return r;
 	volume->hold = HOLD_IMPORT;
 	volume->err = -EBUSY;
 	(void)snprintf(volume->why, sizeof(volume->why), "it is being imported");

@@ -101,15 +101,6 @@ chap_choose(const char *list, unsigned allowed)
 /* -- binary values, 6.1 -------------------------------------------------- */
 
 static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static int
 decode_hex(const char *text, uint8_t *ret, size_t room, size_t *ret_len)
 {
 	size_t n = strlen(text);

@@ -36,18 +36,6 @@ pr_id_put(const struct pr_port *who, uint8_t *buf)
 	return ID_HEADER + len;
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* Twelve digits; leading zeroes may be missing. */
 static int
 get_isid(const char *text, size_t n, uint8_t isid[6])

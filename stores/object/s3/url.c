@@ -31,15 +31,6 @@ text_copy(char *out, size_t room, const char *p, size_t n)
 	return true;
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)tolower((unsigned char)c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Percent-decodes into out; false when it does not fit, is cut short, or hides a NUL. */
 static bool
 unescape(const char *p, size_t n, char *out, size_t room)

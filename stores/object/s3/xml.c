@@ -253,16 +253,6 @@ parse(const char *p, size_t n, const struct xml_kind *kind, void *doc, struct s3
 
 /* ---- lists ---- */
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* encoding-type=url, in place; some servers write a space as '+' */
 static bool
 url_decode(char *s)
