@@ -24,8 +24,7 @@
 static bool
 hopeless(int err)
 {
-	static const int errs[] = {LG_EFORMAT, LG_ENOJOURNAL, LG_EPOISONED, LG_ECONFIG,
-				   -EINVAL,    -ENOTSUP,      -EEXIST};
+	static const int errs[] = {LG_EFORMAT, LG_ENOJOURNAL, LG_EPOISONED, LG_ECONFIG, -EINVAL, -ENOTSUP};
 
 	if (err_class(err) == ERR_CLASS_CORRUPT)
 		return true;
