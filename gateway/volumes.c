@@ -158,6 +158,37 @@ volume_failed(struct daemon *daemon, struct daemon_volume *volume, int err, cons
 	(void)pthread_mutex_unlock(&daemon->lock);
 }
 
+/* A directory that is named is never made up: it may be a mount that is not there yet. */
+static int
+check_directory(const char *what, const char *dir, struct errinfo *info)
+{
+	struct stat st;
+
+	if (stat(dir, &st) < 0)
+		return err_set(info, -errno, "%s %s: %s%s", what, dir, err_text(-errno),
+			       errno == ENOENT ? "; make it first: mkdir -p, or mount what belongs there"
+					       : "");
+	if (!S_ISDIR(st.st_mode))
+		return err_set(info, -ENOTDIR, "%s %s is not a directory", what, dir);
+	return 0;
+}
+
+static int
+check_journal_dir(const struct config_volume *conf, struct errinfo *info)
+{
+	return conf->journal_dir ? check_directory("the journal directory", conf->journal_dir, info) : 0;
+}
+
+static int
+check_directories(const struct config_volume *conf, struct errinfo *info)
+{
+	int r = strncmp(conf->store, "dir:", 4)
+			? 0
+			: check_directory("the store directory", conf->store + 4, info);
+
+	return r ? r : check_journal_dir(conf, info);
+}
+
 static int
 open_volume(struct daemon *daemon, struct daemon_volume *volume, struct errinfo *info)
 {
@@ -165,6 +196,8 @@ open_volume(struct daemon *daemon, struct daemon_volume *volume, struct errinfo 
 	struct volume *vol;
 	int r = spec_of(daemon, volume, &spec);
 
+	if (!r)
+		r = check_journal_dir(&volume->conf, info);
 	if (!r)
 		r = volume_open(&spec, volume->loop, daemon->arena, &vol, info);
 	if (r)
@@ -186,24 +219,6 @@ open_volume(struct daemon *daemon, struct daemon_volume *volume, struct errinfo 
 	return 0;
 }
 
-/* A store directory is never made up: it may be a mount that is not there yet. */
-static int
-check_directory(const struct config_volume *conf, struct errinfo *info)
-{
-	const char *dir = conf->store + 4;
-	struct stat st;
-
-	if (strncmp(conf->store, "dir:", 4) != 0)
-		return 0;
-	if (stat(dir, &st) < 0)
-		return err_set(info, -errno, "the store directory %s: %s%s", dir, err_text(-errno),
-			       errno == ENOENT ? "; make it first: mkdir -p, or mount what belongs there"
-					       : "");
-	if (!S_ISDIR(st.st_mode))
-		return err_set(info, -ENOTDIR, "the store %s is not a directory", dir);
-	return 0;
-}
-
 static int
 create_missing(struct daemon *daemon, struct daemon_volume *volume, struct errinfo *info)
 {
@@ -211,7 +226,7 @@ create_missing(struct daemon *daemon, struct daemon_volume *volume, struct errin
 	int r = spec_of(daemon, volume, &spec);
 
 	if (!r)
-		r = check_directory(&volume->conf, info);
+		r = check_directories(&volume->conf, info);
 	if (!r)
 		r = volume_create(&spec, volume->loop, daemon->arena, info);
 	if (!r)
@@ -450,7 +465,7 @@ make_volume(struct daemon *daemon, struct daemon_volume *volume, bool existing, 
 	int r = spec_of(daemon, volume, &spec);
 
 	if (!r)
-		r = check_directory(&volume->conf, info);
+		r = check_directories(&volume->conf, info);
 	if (r)
 		return r;
 	if (!existing) {
@@ -580,7 +595,7 @@ int
 daemon_volume_spec(struct daemon *daemon, const struct daemon_volume *volume, struct volume_spec *ret,
 		   struct errinfo *info)
 {
-	int r = check_directory(&volume->conf, info);
+	int r = check_directories(&volume->conf, info);
 
 	return r ? r : spec_of(daemon, volume, ret);
 }

@@ -133,13 +133,16 @@ prepare(void)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 	const char *url = getenv("LUNGATE_KILL9_STORE");
-	char store[1024];
+	char store[1024], journals[1024];
 
 	if (!mkdtemp(dir))
 		finish(1, "%s: %s", dir, strerror(errno));
 	snprintf(store, sizeof(store), "dir:%s/store", dir);
 	if (!url && mkdir(store + strlen("dir:"), 0700))
 		finish(1, "%s: %s", store, strerror(errno));
+	snprintf(journals, sizeof(journals), "%s/journal", dir);
+	if (mkdir(journals, 0700))
+		finish(1, "%s: %s", journals, strerror(errno));
 	if (url)
 		snprintf(store, sizeof(store), "%s", url);
 	port = free_port();
@@ -151,14 +154,15 @@ prepare(void)
 		" \"memory\": \"64M\", \"threads\": 1,\n"
 		" \"volumes\": [\n"
 		"  {\"name\": \"through\", \"store\": \"%s\", \"size\": %u, \"block_size\": %u,\n"
-		"   \"chunk_size\": \"1M\", \"journal_dir\": \"%s/journal\", \"journal_size\": \"256M\",\n"
+		"   \"chunk_size\": \"1M\", \"journal_dir\": \"%s\", \"journal_size\": \"256M\",\n"
 		"   \"commit_window\": \"8M\", \"write_cache\": false},\n"
 		"  {\"name\": \"cached\", \"store\": \"%s\", \"size\": %u, \"block_size\": %u,\n"
-		"   \"chunk_size\": \"1M\", \"journal_dir\": \"%s/journal\", \"journal_size\": \"256M\",\n"
+		"   \"chunk_size\": \"1M\", \"journal_dir\": \"%s\", \"journal_size\": \"256M\",\n"
 		"   \"commit_window\": \"8M\", \"write_cache\": true}],\n"
 		" \"targets\": [{\"name\": \"" TARGET "\", \"luns\": [\n"
 		"  {\"lun\": 0, \"volume\": \"through\"}, {\"lun\": 1, \"volume\": \"cached\"}]}]}\n",
-		port, dir, dir, store, BLOCK * BLOCKS, BLOCK, dir, store, BLOCK * BLOCKS, BLOCK, dir);
+		port, dir, dir, store, BLOCK * BLOCKS, BLOCK, journals, store, BLOCK * BLOCKS, BLOCK,
+		journals);
 	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/notify", dir);
 	notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (notify_fd < 0 || bind(notify_fd, (struct sockaddr *)&sun, sizeof(sun)) < 0)

@@ -34,6 +34,7 @@ if [ -x "$server" ]; then
 fi
 mkdir "$work/here"
 write_config "\"volumes\": [{\"name\": \"here\", \"store\": \"dir:$work/here\", \"size\": \"16M\"},
+    {\"name\": \"journal\", \"store\": \"dir:$work/here\", \"size\": \"16M\", \"journal_dir\": \"$work/fast\"},
     {\"name\": \"later\", \"store\": \"dir:$work/later\", \"size\": \"16M\"}$bucket],
   \"targets\": [{\"name\": \"$iqn\", \"luns\": [{\"lun\": 0, \"volume\": \"here\"}, {\"lun\": 1, \"volume\": \"later\"}${more:-}]}]"
 
@@ -42,13 +43,18 @@ echo "-- a start without them"
 start_daemon --create-missing
 [ "$(state_of here)" = online ] || fail "the volume whose store is there is not online"
 [ "$(state_of later)" = failed ] || fail "a volume without a store is not failed"
+[ "$(state_of journal)" = failed ] || fail "a volume without its journal's directory is not failed"
+expect 0 ctl volume show journal
+says "the journal directory $work/fast: No such file or directory"
+[ ! -e "$work/fast" ] || fail "the journal's directory was made"
 expect 3 ctl volume resize later --size 32M
 says 'is not online'
 has_lun 0
 has_no_lun 1
 
 echo "-- the directory is there"
-mkdir "$work/later"
+mkdir "$work/later" "$work/fast"
+until_state journal online
 until_state later online
 for _ in $(seq 100); do
 	luns

@@ -91,6 +91,10 @@ row 5 "--chunk-size: must be at most 16M" $new --store "$d" --size 1M --chunk-si
 row 5 "--chunk-size: must be a power of two" $new --store "$d" --size 1M --chunk-size 3M
 row 5 "--journal-size: must be at least 256M" $new --store "$d" --size 1M --journal-size 1M
 row 5 "--journal-dir: must be an absolute path" $new --store "$d" --size 1M --journal-dir journals
+row 3 "the journal directory $work/none: No such file or directory; make it first: mkdir -p" \
+	$new --store "$d" --size 1M --journal-dir "$work/none"
+[ ! -e "$work/none" ] || fail "a journal directory was made"
+row 3 "the journal directory $config is not a directory" $new --store "$d" --size 1M --journal-dir "$config"
 row 5 "--commit-interval: must be at most 604800" $new --store "$d" --size 1M --commit-interval 604801
 row 5 "has at most 16P" $new --store "$d" --size 17P
 row 5 'NAME: volume name "New"' volume create New --store ram: --size 1M
