@@ -3,6 +3,9 @@
  * Where ALUA states are kept that initiators have set.  A save replaces the whole file, so a crash leaves the old
  * text or the new one.  The names of targets have no '/' and begin with letters (iscsi_name_check).
  *
+ * A target that was taken out of the configuration by hand is deleted like any other: what is left of it goes at the
+ * next start, or one that gets its name much later would come up in states that nobody knows of.
+ *
  * Threads: open and close while nothing runs; load, save and forget from any that may block.
  */
 #include "gateway/alua_states.h"
@@ -93,4 +96,80 @@ alua_states_forget(const char *target)
 {
 	if (directory)
 		(void)save(NULL, target, NULL, 0);
+}
+
+/* -- what is left of targets that are gone --------------------------------- */
+
+struct prune {
+	bool (*is_configured)(void *arg, const char *target);
+	void *arg;
+	char **names; /* of files that are to go */
+	size_t n;
+};
+
+/* The target whose file this is, for free(); NULL: of none. */
+static char *
+target_of(const char *file)
+{
+	static const char suffix[] = ".json";
+	size_t len = strlen(file);
+	bool fits = len >= sizeof(suffix) && !strcmp(file + len - (sizeof(suffix) - 1), suffix);
+
+	return fits ? strndup(file, len - (sizeof(suffix) - 1)) : NULL;
+}
+
+static int
+look_at_file(void *arg, const char *file, bool is_dir)
+{
+	struct prune *prune = arg;
+	char *target = target_of(file), **names;
+	bool stays =
+		is_dir || (target ? prune->is_configured(prune->arg, target) : !strstr(file, ".json.tmp-"));
+
+	free(target);
+	if (stays)
+		return 0;
+	names = realloc(prune->names, (prune->n + 1) * sizeof(*names));
+	if (!names)
+		return -ENOMEM;
+	prune->names = names;
+	names[prune->n] = strdup(file);
+	if (!names[prune->n])
+		return -ENOMEM;
+	prune->n++;
+	return 0;
+}
+
+static void
+prune_file(const char *file)
+{
+	char *path, *target = target_of(file);
+	int r = asprintf(&path, "%s/%s", directory, file) < 0 ? -ENOMEM : 0;
+
+	if (!r) {
+		r = remove_file(path);
+		free(path);
+	}
+	if (r)
+		log_error("%s/%s: cannot be removed: %s", directory, file, err_text(r));
+	else if (target)
+		log_info(
+			"target %s is not configured any more: the ALUA states that initiators had set are forgotten",
+			target);
+	free(target);
+}
+
+void
+alua_states_prune(bool (*is_configured)(void *arg, const char *target), void *arg)
+{
+	struct prune prune = {.is_configured = is_configured, .arg = arg};
+	int r = vfs_posix()->ops->readdir(vfs_posix(), directory, look_at_file, &prune);
+
+	if (r)
+		log_error("%s: %s", directory, err_text(r));
+	for (size_t i = 0; i < prune.n; i++) {
+		prune_file(prune.names[i]);
+		free(prune.names[i]);
+	}
+	free(prune.names);
 }

@@ -8,6 +8,8 @@
 #ifndef LUNGATE_GATEWAY_ALUA_STATES_H
 #define LUNGATE_GATEWAY_ALUA_STATES_H
 
+#include <stdbool.h>
+
 #include "common/err.h"
 
 /** Keep them there from now on; before the first target is made. */
@@ -16,5 +18,7 @@ int alua_states_open(const char *state_dir, struct errinfo *info);
 void alua_states_close(void);
 /** The target is deleted. */
 void alua_states_forget(const char *target);
+/** Forget targets that are configured no more, and saves that were cut off; before anything can be set. */
+void alua_states_prune(bool (*is_configured)(void *arg, const char *target), void *arg);
 
 #endif

@@ -210,6 +210,12 @@ open_target(struct daemon *daemon, struct config_target *conf, struct errinfo *i
 	return r;
 }
 
+static bool
+is_configured(void *daemon, const char *target)
+{
+	return daemon_target_find(daemon, target) != NULL;
+}
+
 int
 daemon_open_targets(struct daemon *daemon)
 {
@@ -229,6 +235,7 @@ daemon_open_targets(struct daemon *daemon)
 			return r;
 		}
 	}
+	alua_states_prune(is_configured, daemon);
 	return 0;
 }
 

@@ -91,5 +91,31 @@ by_initiator 00
 answer "sense 2/04/12"
 ctl target alua "$iqn" 1 optimized >/dev/null
 again 0 02
+
+# a target that is taken out of the file by hand is deleted: one of the same name begins anew, months later
+by_initiator 02
+answer good
+stop_daemon
+other=$work/state/alua/iqn.2026-11.net.lungate:other.json
+cp "$config" "$work/with.json"
+cp "$kept" "$other"
+echo '{' >"$other.tmp-01234567"
+echo mine >"$work/state/alua/README"
+start_daemon --strict
+[ "$(ls "$work/state/alua")" = "$(printf 'README\n%s' "${kept##*/}")" ] || fail "there is $(ls "$work/state/alua")"
+grep -q "target iqn.2026-11.net.lungate:other is not configured any more" "$work/daemon.log" || fail "the log does not say so"
+again 2 01
+stop_daemon
+jq '.targets = []' "$work/with.json" >"$config"
+start_daemon --strict
+[ ! -e "$kept" ] || fail "$kept outlives its target"
+stop_daemon
+# names of targets know no case (RFC 7143 4.2.7.2)
+sed "s/$iqn/${iqn/test/TEST}/" "$work/with.json" >"$config"
+start_daemon --strict
+is 0 02
+by_initiator 02
+answer good
+again 2 01
 stop_daemon
 exit 0
