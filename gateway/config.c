@@ -122,7 +122,8 @@ static const struct json_key volume_keys[] = {
 	CONFIG_KEY(config_volume, read_only, BOOL, .help = "refuse writes"),
 	CONFIG_KEY(config_volume, journal_dir, STRING,
 		   .help = "directory of the journal, on fast and stable disk"),
-	CONFIG_KEY(config_volume, journal_size, SIZE, .min = 256 * MIB, .help = "disk space of the journal"),
+	CONFIG_KEY(config_volume, journal_size, SIZE, .min = VOLUME_JOURNAL_MIN,
+		   .help = "disk space of the journal"),
 	CONFIG_KEY(config_volume, commit_window, SIZE,
 		   .help = "changed bytes that start a map commit; 0 = a quarter of the journal"),
 	CONFIG_KEY(config_volume, commit_interval, UINT, .max = 7 * 86400,
@@ -287,9 +288,26 @@ check_volume_store(const struct config_volume *volume, const char **ret_key)
 	return NULL;
 }
 
-/* What makes sense only together; NULL, or words and the key they are about. */
+/* A window that the journal cannot hold would never be full. */
 static const char *
-check_volume(const struct config_volume *volume, const char **ret_key)
+check_window(const struct config_volume *volume, char *buf, size_t len)
+{
+	uint64_t journal = volume->journal_size ? volume->journal_size : VOLUME_JOURNAL_DEFAULT;
+	char window_text[SIZE_EXACT], journal_text[SIZE_EXACT];
+
+	if (volume->commit_window <= journal)
+		return NULL;
+	(void)snprintf(
+		buf, len,
+		"%s is more than the journal can hold: journal_size is %s, and a map commit starts when half of "
+		"that is in use",
+		size_exact(volume->commit_window, window_text), size_exact(journal, journal_text));
+	return buf;
+}
+
+/* What makes sense only together; NULL, or words (in buf, perhaps) and the key they are about. */
+static const char *
+check_volume(const struct config_volume *volume, const char **ret_key, char *buf, size_t len)
 {
 	*ret_key = "block_size";
 	if (volume->block_size != 512 && volume->block_size != 4096)
@@ -305,6 +323,9 @@ check_volume(const struct config_volume *volume, const char **ret_key)
 	*ret_key = "durability";
 	if (volume->durability == VOL_DURABILITY_STORE)
 		return "\"store\" is not in this version; \"journal\" is";
+	*ret_key = "commit_window";
+	if (check_window(volume, buf, len))
+		return buf;
 	return check_volume_store(volume, ret_key);
 }
 
@@ -323,7 +344,7 @@ config_volume_parse(const struct json_doc *doc, json_t *object, const char *path
 	struct config_volume volume;
 	struct errinfo name_info;
 	const char *key, *words;
-	char where[CONFIG_PATH_TEXT];
+	char where[CONFIG_PATH_TEXT], buf[200];
 	int r;
 
 	volume_defaults(&volume);
@@ -334,7 +355,7 @@ config_volume_parse(const struct json_doc *doc, json_t *object, const char *path
 		key = "name";
 		words = name_info.text;
 	} else {
-		words = check_volume(&volume, &key);
+		words = check_volume(&volume, &key, buf, sizeof(buf));
 	}
 	if (words) {
 		/* a complaint about a key that is not there stands at the object */

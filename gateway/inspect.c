@@ -167,7 +167,9 @@ add_journal(const struct daemon *daemon, const struct config_volume *conf, json_
 	if (!kind || strcmp(kind, "chunked") != 0)
 		return;
 	json_object_set_new(object, "journal_dir", dir ? json_string(dir) : json_null());
-	json_object_set_new(object, "journal_size", json_integer((json_int_t)conf->journal_size));
+	json_object_set_new(
+		object, "journal_size",
+		json_integer((json_int_t)(conf->journal_size ? conf->journal_size : VOLUME_JOURNAL_DEFAULT)));
 }
 
 json_t *

@@ -15,6 +15,9 @@
 
 #define GATEWAY_ID_LEN UUID_LEN
 
+#define VOLUME_JOURNAL_MIN (UINT64_C(256) << 20)      /* bytes: below, the largest write might never find room */
+#define VOLUME_JOURNAL_DEFAULT (UINT64_C(1) << 30)
+
 /** Where a volume lives and how it behaves.  Strings are the caller's. */
 struct volume_spec {
 	const char *name;
@@ -28,7 +31,7 @@ struct volume_spec {
 	bool read_only;
 	/** chunked: directory of the journal, on fast stable disk (a folder per volume is made in it). */
 	const char *journal_dir;
-	uint64_t journal_size;         /* bytes; 0 = 1 GiB; at least 256 MiB */
+	uint64_t journal_size;         /* bytes; 0 = VOLUME_JOURNAL_DEFAULT; at least VOLUME_JOURNAL_MIN */
 	uint64_t commit_window;        /* dirty bytes that start a map commit; 0 = a quarter of the journal */
 	unsigned commit_interval_s;    /* 0 = 1800 */
 	bool beside_foreign;           /* create although somebody else's volume lies there */

@@ -18,12 +18,16 @@
  * is away.  Room in the journal is all that they need (gate_pass()).
  *
  * Where nothing is dirty and nothing reserved, a change that fits at all passes: a commit could make no more
- * room.
+ * room. What is larger than the journal ever has room for is refused (ENOSPC): the smallest journal that a volume can
+ * be given holds every write (open.c), but segments that cannot be written are left out.
  *
  * Failure: when the volume stops making promises, everybody here is sent away with its health.
  * Thread: the volume's loop.
  */
 #include "stores/chunked/engine.h"
+
+#include <errno.h>
+#include <inttypes.h>
 
 #include "common/log.h"
 
@@ -72,6 +76,18 @@ has_room(struct engine *eng, uint64_t bytes)
 	if (eng->journal && journal_room(eng->journal) < eng->gate.reserved + bytes)
 		return false;
 	return gate_fill(eng) < RAMP_TO || nothing_dirty(eng);
+}
+
+/** No commit would make room for it. */
+static bool
+never_fits(const struct engine *eng, uint64_t bytes)
+{
+	if (!eng->journal || bytes <= journal_room_most(eng->journal) || bytes <= journal_room(eng->journal))
+		return false;
+	log_error("volume %s: a change of %" PRIu64
+		  " bytes is refused: its journal never has room for more than %" PRIu64 " at once",
+		  eng->vol.name, bytes, journal_room_most(eng->journal));
+	return true;
 }
 
 static uint64_t
@@ -136,6 +152,11 @@ gate_pump(struct engine *eng)
 		if (status < 0) {
 			gate_refuse(eng, status);
 			break;
+		}
+		if (never_fits(eng, wait->bytes)) {
+			pop(gate);
+			wait->fn(wait, -ENOSPC);
+			continue;
 		}
 		if (!has_room(eng, wait->bytes)) {
 			if (!gate->holding)

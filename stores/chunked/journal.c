@@ -78,6 +78,18 @@ journal_room(const struct journal *j)
 }
 
 uint64_t
+journal_room_most(const struct journal *j)
+{
+	unsigned n = 0;
+
+	/* the active segment may be full */
+	for (unsigned i = 0; i < j->nslots; i++)
+		n += j->slots[i].state != SLOT_BROKEN && &j->slots[i] != j->active;
+	n = min_of(n, j->nslots - 1);
+	return (uint64_t)n * (j->segment_pages - 1 - WASTE_PAGES) / 2 * JOURNAL_PAGE;
+}
+
+uint64_t
 journal_used(const struct journal *j)
 {
 	uint64_t pages = j->pending_pages;

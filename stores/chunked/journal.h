@@ -111,6 +111,8 @@ void journal_append(struct journal *journal, struct journal_append *append);
 /** Bytes that may still be appended now (payload, after all overhead), keeping back what segments in use need.  An append
  *  takes 4096 bytes of it for each of its entries with a page, and 4096 when it has none. */
 uint64_t journal_room(const struct journal *journal);
+/** What journal_room() comes to at least when all is released: an append that is larger may wait for ever. */
+uint64_t journal_room_most(const struct journal *journal);
 uint64_t journal_used(const struct journal *journal);
 uint64_t journal_capacity(const struct journal *journal);
 uint64_t journal_last_seq(const struct journal *journal);     /* assigned */

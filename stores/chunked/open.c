@@ -32,8 +32,14 @@
 #include "stores/chunked/owner.h"
 
 #define ATTEMPTS 5u
-#define JOURNAL_DEFAULT (UINT64_C(1) << 30)
-#define JOURNAL_MIN (UINT64_C(256) << 20)
+
+/* The largest write fits the smallest journal, also when one of its segments cannot be written (the active one may
+ * be full, and each page may need a record of its own); and with it an attribute. */
+_Static_assert((VOLUME_JOURNAL_MIN / JOURNAL_SEGMENT_BYTES - 2) *
+			       (JOURNAL_SEGMENT_BYTES / PAGE_SIZE_BYTES - 1 - JOURNAL_APPEND_MAX) / 2 *
+			       PAGE_SIZE_BYTES >=
+		       VOLUME_MAX_IO + VOLUME_VALUE_MAX + 2 * PAGE_SIZE_BYTES,
+	       "the smallest journal holds the largest write");
 
 struct opening {
 	const struct volume_spec *spec;
@@ -375,7 +381,8 @@ journal_bytes(const struct opening *o)
 	uint64_t segment = o->eng->params.journal_segment_bytes;
 	uint64_t bytes = o->eng->params.journal_bytes
 				 ? o->eng->params.journal_bytes
-				 : max_of(or_default(o->spec->journal_size, JOURNAL_DEFAULT), JOURNAL_MIN);
+				 : max_of(or_default(o->spec->journal_size, VOLUME_JOURNAL_DEFAULT),
+					  VOLUME_JOURNAL_MIN);
 
 	return max_of(bytes / segment, UINT64_C(4)) * segment;
 }

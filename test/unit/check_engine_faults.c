@@ -79,6 +79,25 @@ START_TEST(test_store_full)
 }
 END_TEST
 
+/* A journal so small that a large write never fits: that is told, and whoever waits behind it goes on. */
+START_TEST(test_never_fits)
+{
+	uint8_t *buf = malloc(4 * MIB);
+
+	fill(buf, 4 * MIB, 1);
+	rig.params.journal_segment_bytes = 2 * MIB;
+	rig.params.journal_bytes = 8 * MIB;
+	create_and_open();
+	for (unsigned i = 0; i < 8; i++) {
+		ck_ok(io(VOL_WRITE, i * MIB, MIB, buf));
+		ck_assert_int_eq(io(VOL_WRITE, 16 * MIB, 4 * MIB, buf), -ENOSPC);
+	}
+	expect(7 * MIB, buf, MIB);
+	ck_assert_int_eq(enginerig_stat(&rig, "writers_waiting"), 0);
+	free(buf);
+}
+END_TEST
+
 /* The disk under the dir store is full for a while: nothing is lost, and commits go on when there is room. */
 START_TEST(test_disk_full)
 {
@@ -817,6 +836,7 @@ main(void)
 	const struct engine_case cases[] = {
 		{"put fails", test_put_fails, 6, false},
 		{"store full", test_store_full, 1, false},
+		{"never fits", test_never_fits, 1, false},
 		{"disk full", test_disk_full, 1, true},
 		{"held", test_held, 1, false},
 		{"one fetch", test_one_fetch, 1, false},
