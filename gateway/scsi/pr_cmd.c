@@ -7,7 +7,8 @@
  *   new -> in place      nothing to keep
  *   busy -> in place     saved
  *   busy -> failed       not saved: nothing has changed
- *   in place -> parked   PREEMPT AND ABORT: until the tasks that it aborted have ended
+ *   in place -> parked   PREEMPT AND ABORT: until the tasks that it aborted have ended, and copies by other units'
+ *                        tasks have left
  *
  * While one is busy the others of the unit wait in the task set (lu.c).
  *
@@ -97,6 +98,21 @@ abort_tasks(struct scsi_lu *lu, struct scsi_task *killer, struct scsi_itl *victi
 	}
 }
 
+/* What the victims have running at another unit, and reads or writes here. */
+static void
+stop_guests(struct scsi_lu *lu, struct scsi_task *killer, const struct pr_state *removed)
+{
+	for (struct scsi_guest *guest = lu->guests; guest; guest = guest->next) {
+		struct pr_port who;
+
+		port_of(guest->nexus, &who);
+		if (guest->nexus == killer->nexus || guest->killer || !pr_find(removed, &who))
+			continue;
+		guest->killer = killer;
+		atomic_store(guest->stop, true);
+	}
+}
+
 /* What the others are told, and whose tasks go. */
 static void
 tell(struct scsi_lu *lu, struct scsi_task *task, const struct pr_change *change)
@@ -117,6 +133,8 @@ tell(struct scsi_lu *lu, struct scsi_task *task, const struct pr_change *change)
 			itl->ua |= 1u << UA_RES_RELEASED;
 		}
 	}
+	if (change->abort)
+		stop_guests(lu, task, &removed);
 }
 
 static bool
@@ -124,6 +142,9 @@ has_victims(const struct scsi_lu *lu, const struct scsi_task *killer)
 {
 	for (const struct scsi_task *t = lu->tasks_head; t; t = t->lu_next)
 		if (t->killer == killer)
+			return true;
+	for (const struct scsi_guest *guest = lu->guests; guest; guest = guest->next)
+		if (guest->killer == killer)
 			return true;
 	return false;
 }
@@ -163,6 +184,27 @@ scsi_pr_recheck(struct scsi_lu *lu)
 		}
 		t = t->lu_next;
 	}
+}
+
+void
+scsi_pr_guest_enter(struct scsi_lu *lu, struct scsi_guest *guest)
+{
+	guest->linked = true;
+	guest->next = lu->guests;
+	lu->guests = guest;
+}
+
+void
+scsi_pr_guest_leave(struct scsi_lu *lu, struct scsi_guest *guest)
+{
+	struct scsi_guest **p = &lu->guests;
+
+	while (*p != guest)
+		p = &(*p)->next;
+	*p = guest->next;
+	guest->linked = false;
+	if (guest->killer)
+		scsi_pr_recheck(lu);
 }
 
 /* -- saving -------------------------------------------------------------- */

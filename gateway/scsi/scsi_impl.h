@@ -128,6 +128,15 @@ struct copy_record {
 	uint64_t bytes;
 };
 
+/** An EXTENDED COPY that was sent to another unit and reads or writes here.  Home only, but for what stop points at. */
+struct scsi_guest {
+	struct scsi_guest *next; /* in lu->guests while linked */
+	const struct scsi_nexus *nexus;
+	_Atomic bool *stop;             /* PREEMPT AND ABORT here sets it */
+	const struct scsi_task *killer; /* and waits until the guest has left; to be compared, not followed */
+	bool linked;
+};
+
 struct scsi_lu {
 	struct volume *vol;
 	struct loop *home;
@@ -144,6 +153,7 @@ struct scsi_lu {
 	const struct scsi_nexus *cleared_by; /* to be compared, not followed */
 	struct scsi_tmf_req *waiters;
 	struct scsi_itl *itls;
+	struct scsi_guest *guests;
 	uint64_t size_seen;
 	bool stopped; /* START STOP UNIT */
 	bool removable, ejected;

@@ -8,11 +8,16 @@
  *            before anything is copied, and the two of each later segment again, for a reservation may have
  *            come meanwhile
  *   move     one segment after another (xcopy_move.c), for a segment may read what an earlier one wrote
+ *   leave    each unit that has said yes knows of the copy as its guest; it is told that nothing is in flight any more
  *
- * Invariant: while the task has its struct xcopy, every unit in cscds[] is held by its slot.
+ * A PREEMPT AND ABORT at any of the units, of the registration that the copy's nexus has there, stops it as ABORT TASK does,
+ * and is answered when the copy has left: then the fenced one writes no more, whatever unit he had sent the copy to.
+ *
+ * Invariants: while the task has its struct xcopy, every unit in cscds[] is held by its slot.  A guest is linked from
+ * ask to leave, and nothing is in flight before or after.
  *
  * Threads: the home of the unit that received the command, but for ask_there (the home of the unit it is
- * about).
+ * about), and leave_there.
  *
  * Failure: COPY ABORTED, with what was copied before left as it is; BUSY where the arena stays short.
  * An aborted task begins nothing more and ends when what it has in flight has ended.
@@ -31,7 +36,7 @@
 
 enum { USAGE_HOLD = 0, USAGE_DISCARD = 2, USAGE_NO_ID = 3 };
 enum { COPY_RUNNING = 0, COPY_DONE = 1, COPY_FAILED = 2 };
-enum { STATE_NEW, STATE_ASK, STATE_SEGMENT, STATE_MOVE };
+enum { STATE_NEW, STATE_ASK, STATE_SEGMENT, STATE_MOVE, STATE_LEAVE };
 
 /* -- units --------------------------------------------------------------- */
 
@@ -274,6 +279,12 @@ ask_there(struct loop_msg *msg)
 	if (!copy->refused && cscd->writes && cscd->read_only)
 		copy->refused = SE_WRITE_PROTECTED;
 	cscd->fua = !cscd->lu->wce;
+	/* at its own unit the task itself is aborted */
+	if (!copy->refused && !cscd->guest.linked && cscd->lu != copy->task->lu) {
+		cscd->guest.nexus = nexus;
+		cscd->guest.stop = &copy->preempted;
+		scsi_pr_guest_enter(cscd->lu, &cscd->guest);
+	}
 	copy->msg.fn = msg_back;
 	loop_post(copy->task->lu->home, &copy->msg);
 }
@@ -367,7 +378,12 @@ go_on(struct scsi_task *task, struct xcopy *copy)
 	for (;;) {
 		switch (task->state) {
 		case STATE_ASK:
-			step = task->aborted ? STEP_FAIL : ask_next(task, copy);
+			if (task->aborted)
+				step = STEP_FAIL;
+			else if (atomic_load(&copy->preempted))
+				step = task_fail(task, SE_COPY_ABORTED);
+			else
+				step = ask_next(task, copy);
 			if (step != STEP_GOOD)
 				return step;
 			task->state = STATE_SEGMENT;
@@ -390,9 +406,46 @@ go_on(struct scsi_task *task, struct xcopy *copy)
 	}
 }
 
+/* -- leaving ------------------------------------------------------------- */
+
+static void
+msg_left(struct loop_msg *msg)
+{
+	scsi_task_pump(container_of(msg, struct xcopy, msg)->task);
+}
+
+/* On the home of the unit in question. */
+static void
+leave_there(struct loop_msg *msg)
+{
+	struct xcopy *copy = container_of(msg, struct xcopy, msg);
+	struct cscd *cscd = &copy->cscds[copy->asked];
+
+	scsi_pr_guest_leave(cscd->lu, &cscd->guest);
+	copy->msg.fn = msg_left;
+	loop_post(copy->task->lu->home, &copy->msg);
+}
+
+/* One unit after another; then the answer. */
+static enum scsi_step
+leave_next(struct scsi_task *task, struct xcopy *copy)
+{
+	for (copy->asked = 0; copy->asked < copy->ncscds; copy->asked++) {
+		const struct cscd *cscd = &copy->cscds[copy->asked];
+
+		if (!cscd->guest.linked)
+			continue;
+		copy->msg.fn = leave_there;
+		loop_post(cscd->lu->home, &copy->msg);
+		return STEP_WAIT;
+	}
+	return end_copy(task, task->aborted ? task_fail(task, SE_COMMAND_ABORTED) : copy->ended);
+}
+
 enum scsi_step
 spc_extended_copy(struct scsi_task *task)
 {
+	struct xcopy *copy;
 	enum scsi_step step = STEP_GOOD;
 
 	if (task->state == STATE_NEW) {
@@ -400,12 +453,15 @@ spc_extended_copy(struct scsi_task *task)
 		if (step != STEP_WAIT)
 			return step;
 	}
-	step = go_on(task, task->priv);
-	if (step == STEP_WAIT)
-		return step;
-	if (task->aborted)
-		step = task_fail(task, SE_COMMAND_ABORTED);
-	return end_copy(task, step);
+	copy = task->priv;
+	if (task->state != STATE_LEAVE) {
+		step = go_on(task, copy);
+		if (step == STEP_WAIT)
+			return step;
+		copy->ended = step;
+		task->state = STATE_LEAVE;
+	}
+	return leave_next(task, copy);
 }
 
 /* -- RECEIVE COPY RESULTS ------------------------------------------------ */

@@ -24,6 +24,7 @@ struct cscd {
 	bool reads, writes;
 	bool read_only; /* for this nexus */
 	bool fua;       /* its writes, since it was last asked */
+	struct scsi_guest guest; /* where it is not the copy's own unit */
 };
 
 enum piece_state {
@@ -59,7 +60,9 @@ struct xcopy {
 	uint32_t to_ask; /* cscds[] that were not asked yet, by bit */
 	unsigned asked; /* which one is */
 	enum scsi_error refused;
-	struct loop_msg msg; /* asking, or taking breath */
+	_Atomic bool preempted; /* PREEMPT AND ABORT at one of the units */
+	enum scsi_step ended;   /* what is answered when all units are left */
+	struct loop_msg msg; /* asking, leaving, or taking breath */
 
 	/* the segment */
 	const struct cscd *from, *to;

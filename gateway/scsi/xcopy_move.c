@@ -32,6 +32,15 @@
 
 static _Atomic uint32_t claimed; /* pages, by all copies */
 
+/* A failure, ABORT TASK and its like, or PREEMPT AND ABORT. */
+static bool
+must_stop(struct xcopy *copy)
+{
+	if (!copy->failed && atomic_load_explicit(&copy->preempted, memory_order_relaxed))
+		copy->failed = SE_COPY_ABORTED;
+	return copy->failed || copy->task->aborted;
+}
+
 /* -- how the segment is cut ---------------------------------------------- */
 
 static uint64_t
@@ -370,7 +379,7 @@ looked(struct vol_req *req)
 		if (chunk >= first && chunk < end)
 			copy->present[(chunk - first) / 8] |= (uint8_t)(1u << (chunk - first) % 8);
 	}
-	if (req->status == 0 && req->ret_next_chunk < end && !copy->task->aborted) {
+	if (req->status == 0 && req->ret_next_chunk < end && !must_stop(copy)) {
 		take_look(copy, req->ret_next_chunk);
 		return;
 	}
@@ -502,13 +511,13 @@ xcopy_move(struct xcopy *copy)
 	copy->inside = true;
 	do {
 		copy->again = false;
-		if (copy->failed || copy->task->aborted)
+		if (must_stop(copy))
 			break;
 		start_writes(copy);
 		start_reads(copy);
 	} while (copy->again && copy->breath);
 	copy->inside = false;
-	if (copy->failed || copy->task->aborted)
+	if (must_stop(copy))
 		return wind_up(copy);
 	if (copy->cut == copy->total && all_free(copy) && !copy->resting)
 		return STEP_GOOD;

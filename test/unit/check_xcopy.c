@@ -383,27 +383,54 @@ START_TEST(failures_end_it)
 }
 END_TEST
 
-/* PERSISTENT RESERVE OUT of the second nexus, at the other unit. */
+/* PERSISTENT RESERVE OUT at the other unit. */
+struct pr_cmd {
+	struct cmd c;
+	uint8_t params[24];
+};
+
+static void
+begin_pr(struct pr_cmd *pr, unsigned nexus, unsigned action, uint8_t key, uint8_t action_key)
+{
+	cmd_init(&pr->c, &rig, nexus, CDB(0x5f, (uint8_t)action, action ? PR_WE : 0, [8] = 24), 16);
+	memset(pr->params, 0, sizeof(pr->params));
+	pr->params[7] = key;
+	pr->params[15] = action_key;
+	pr->c.task.lun[1] = 3;
+	pr->c.out = pr->params;
+	pr->c.task.out_room = sizeof(pr->params);
+	cmd_begin(&pr->c);
+}
+
+static void
+end_pr(struct pr_cmd *pr)
+{
+	cmd_wait(&pr->c);
+	ck_assert_int_eq(pr->c.task.status, SCSI_GOOD);
+}
+
+static void
+register_at_other(unsigned nexus, uint8_t key)
+{
+	struct pr_cmd pr;
+
+	for (unsigned i = 0; i < 3; i++) { /* attentions */
+		cmd_init(&pr.c, &rig, nexus, CDB(0x00), 16);
+		pr.c.task.lun[1] = 3;
+		(void)cmd_do(&pr.c);
+	}
+	begin_pr(&pr, nexus, 0, 0, key);
+	end_pr(&pr);
+}
+
 static void
 reserve_other(void)
 {
-	uint8_t params[24];
-	struct cmd c;
+	struct pr_cmd pr;
 
-	for (unsigned i = 0; i < 3; i++) { /* attentions */
-		cmd_init(&c, &rig, 1, CDB(0x00), 16);
-		c.task.lun[1] = 3;
-		(void)cmd_do(&c);
-	}
-	for (unsigned action = 0; action < 2; action++) {
-		cmd_init(&c, &rig, 1, action ? CDB(0x5f, 1, PR_WE, [8] = 24) : CDB(0x5f, 0, 0, [8] = 24), 16);
-		memset(params, 0, sizeof(params));
-		params[action ? 7 : 15] = 1;
-		c.task.lun[1] = 3;
-		c.out = params;
-		c.task.out_room = sizeof(params);
-		ck_assert_int_eq(cmd_do(&c), SCSI_GOOD);
-	}
+	register_at_other(1, 1);
+	begin_pr(&pr, 1, 1, 1, 0);
+	end_pr(&pr);
 }
 
 START_TEST(reservations_keep_copies_out)
@@ -445,6 +472,78 @@ START_TEST(reservations_stop_copies)
 }
 END_TEST
 
+/* A registration at the other unit is preempted while the copy, a task of the first one, has something in flight: nothing more
+ * is begun, and GOOD says that nothing is on the way any more. */
+START_TEST(preempting_stops_copies)
+{
+	static const struct {
+		bool from_other, of_other;
+		enum vol_op op;
+		unsigned held;
+	} cases[] = {{false, false, VOL_MAP, 1},  {false, false, VOL_READ, 2}, {false, true, VOL_WRITE, 2},
+		     {false, true, VOL_UNMAP, 1}, {true, true, VOL_READ, 2},   {true, false, VOL_WRITE, 2}};
+	struct disk *disk = cases[_i].of_other ? other : rig.disk;
+	struct disk *from = cases[_i].from_other ? other : rig.disk;
+	unsigned seen[VOL_OP_COUNT], from_i = cases[_i].from_other;
+	struct pr_cmd pr;
+	struct cmd c;
+
+	scatter(from, 0xf3);
+	scatter(from == other ? rig.disk : other, 0xff);
+	register_at_other(0, 5);
+	register_at_other(1, 1);
+	disk_hold(disk, cases[_i].op);
+	begin_list();
+	copy_list_segment(&list, from_i, !from_i, BLOCKS, 0, 0);
+	copy_list_segment(&list, from_i, !from_i, BLOCKS, 0, 0);
+	start_list(&c);
+	disk_wait_held(disk, cases[_i].held);
+	begin_pr(&pr, 1, 5, 1, 5);
+	rig_settle(&rig);
+	ck_assert_msg(!cmd_is_done(&pr.c), "answered while %s was in flight", vol_op_name(cases[_i].op));
+	disk_release(disk);
+	end_pr(&pr);
+	for (unsigned op = 0; op < VOL_OP_COUNT; op++)
+		seen[op] = other->seen[op];
+	cmd_wait(&c);
+	ck_assert_int_eq(c.task.status, SCSI_CHECK_CONDITION);
+	ck_assert_uint_eq(cmd_sense(&c), S_COPY_ABORTED);
+	rig_settle(&rig);
+	for (unsigned op = 0; op < VOL_OP_COUNT; op++)
+		ck_assert_uint_eq(other->seen[op], seen[op]);
+	ck_assert_uint_le(bytes_of(from, VOL_READ), 6 * CHUNK); /* the second segment never began */
+	if (cases[_i].op == VOL_READ)
+		ck_assert_uint_eq((from == other ? rig.disk : other)->seen[VOL_WRITE], 0);
+	/* it has left: another one has nobody to wait for */
+	register_at_other(0, 5);
+	begin_pr(&pr, 1, 5, 1, 5);
+	end_pr(&pr);
+}
+END_TEST
+
+/* Who is not preempted goes on, and does not keep the others waiting. */
+START_TEST(preempting_spares_others)
+{
+	struct pr_cmd pr;
+	struct cmd c;
+
+	scatter(rig.disk, 0xff);
+	register_at_other(0, 5);
+	register_at_other(1, 1);
+	disk_hold(other, VOL_WRITE);
+	begin_list();
+	copy_list_segment(&list, 0, 1, BLOCKS, 0, 0);
+	start_list(&c);
+	disk_wait_held(other, 1);
+	begin_pr(&pr, 1, 5, 1, 1); /* himself */
+	cmd_wait(&pr.c);
+	disk_release(other);
+	cmd_wait(&c);
+	ck_assert_int_eq(c.task.status, SCSI_GOOD);
+	same(other->bytes, rig.disk->bytes, SIZE, "copy");
+}
+END_TEST
+
 START_TEST(read_only_units_are_sources)
 {
 	scatter(rig.disk, 0xff);
@@ -479,6 +578,8 @@ main(void)
 		{segments_follow_one_another, 1},
 		{copies_share_little_memory, 1},
 		{aborted_copies_leave_no_trace, 4},
+		{preempting_stops_copies, 6},
+		{preempting_spares_others, 1},
 		{failures_end_it, 4},
 		{reservations_keep_copies_out, 1},
 		{reservations_stop_copies, 1},
