@@ -51,6 +51,16 @@ dash_before(unsigned byte)
 }
 
 void
+utc_format(int64_t unix_s, char text[UTC_TEXT])
+{
+	time_t when = (time_t)unix_s;
+	struct tm tm;
+
+	if (!gmtime_r(&when, &tm) || !strftime(text, UTC_TEXT, "%Y-%m-%dT%H:%M:%SZ", &tm))
+		text[0] = '\0';
+}
+
+void
 uuid_format(const uint8_t uuid[UUID_LEN], char text[UUID_TEXT])
 {
 	static const char hex[] = "0123456789abcdef";

@@ -46,6 +46,11 @@ void uuid_format(const uint8_t uuid[UUID_LEN], char text[UUID_TEXT]);
 /** 0 or -EINVAL; accepts the canonical form alone, either case. */
 int uuid_parse(const char *text, uint8_t uuid[UUID_LEN]);
 
+#define UTC_TEXT 32 /* with the NUL */
+
+/** Unix time as "2026-11-28T14:39:19Z". */
+void utc_format(int64_t unix_s, char text[UTC_TEXT]);
+
 void random_bytes(void *p, size_t n);
 
 /** Value of a hexadecimal digit, either case; -1: it is none. */

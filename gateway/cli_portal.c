@@ -84,8 +84,9 @@ run_list(struct cli *cli)
 		{
 			(void)snprintf(number[0], sizeof(number[0]), "%lld",
 				       (long long)json_integer_value(json_object_get(row, "group")));
-			(void)snprintf(number[1], sizeof(number[1]), "%lld",
-				       (long long)json_integer_value(json_object_get(row, "connections")));
+			(void)snprintf(
+				number[1], sizeof(number[1]), "%lld",
+				(long long)json_integer_value(json_object_get(row, "connection_count")));
 			table_row(&table, json_string_value(json_object_get(row, "bound")), number[0],
 				  number[1], redirect_text(json_object_get(row, "redirect"), to, sizeof(to)));
 		}

@@ -70,8 +70,8 @@ print_daemon(const json_t *status)
 		printf("  doing    %s\n", text_of(status, "doing"));
 	printf("  iSCSI    ");
 	json_array_foreach(listen, i, address) printf("%s%s", i ? ", " : "", json_string_value(address));
-	printf("%s; %llu %s\n", i ? "" : "no portal", (unsigned long long)number_of(status, "sessions"),
-	       number_of(status, "sessions") == 1 ? "session" : "sessions");
+	printf("%s; %llu %s\n", i ? "" : "no portal", (unsigned long long)number_of(status, "session_count"),
+	       number_of(status, "session_count") == 1 ? "session" : "sessions");
 	if (json_is_object(mount))
 		printf("  mount    %s%s%s\n", text_of(mount, "path"),
 		       json_is_true(json_object_get(mount, "mounted")) ? "" : "  NOT MOUNTED: ",
@@ -167,7 +167,7 @@ print_targets(const json_t *targets)
 		char sessions[24], number[24];
 
 		(void)snprintf(sessions, sizeof(sessions), "%llu",
-			       (unsigned long long)number_of(row, "sessions"));
+			       (unsigned long long)number_of(row, "session_count"));
 		if (!json_array_size(json_object_get(row, "luns")))
 			table_row(&table, text_of(row, "name"), "-", "-", sessions);
 		json_array_foreach(json_object_get(row, "luns"), k, lun)

@@ -51,12 +51,11 @@ run_create(struct cli *cli)
 static void
 print_target(const json_t *target)
 {
-	const json_t *luns = json_object_get(target, "luns"), *sessions = json_object_get(target, "sessions"),
-		     *lun;
-	size_t i, n = json_is_array(sessions) ? json_array_size(sessions)
-					      : (size_t)json_integer_value(sessions);
+	const json_t *luns = json_object_get(target, "luns"), *lun;
+	long long n = json_integer_value(json_object_get(target, "session_count"));
+	size_t i;
 
-	printf("%s  %zu %s\n", json_string_value(json_object_get(target, "name")), n,
+	printf("%s  %lld %s\n", json_string_value(json_object_get(target, "name")), n,
 	       n == 1 ? "session" : "sessions");
 	json_array_foreach(luns, i, lun)
 	{

@@ -23,17 +23,6 @@ static const char *const phases[] = {
 	[DAEMON_STOPPING] = "stopping",
 };
 
-static json_t *
-time_json(time_t when)
-{
-	char text[32];
-	struct tm tm;
-
-	(void)gmtime_r(&when, &tm);
-	(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	return json_string(text);
-}
-
 /* -- volumes ------------------------------------------------------------------------------------------------
  */
 
@@ -239,7 +228,7 @@ add_session_counts(struct daemon *daemon, json_t *targets)
 	{
 		const char *name = json_string_value(json_object_get(target, "name"));
 
-		json_object_set_new(target, "sessions",
+		json_object_set_new(target, "session_count",
 				    json_integer((json_int_t)iscsi_session_count(daemon->iscsi, name)));
 	}
 }
@@ -260,7 +249,7 @@ json_t *
 inspect_target(struct daemon *daemon, const char *name)
 {
 	struct daemon_target *target;
-	json_t *object = NULL;
+	json_t *object = NULL, *sessions;
 
 	(void)pthread_mutex_lock(&daemon->lock);
 	target = daemon_target_find(daemon, name);
@@ -270,10 +259,12 @@ inspect_target(struct daemon *daemon, const char *name)
 		daemon_access_json(&target->access, object);
 	}
 	(void)pthread_mutex_unlock(&daemon->lock);
-	if (object)
-		json_object_set_new(
-			object, "sessions",
-			iscsi_sessions(daemon->iscsi, json_string_value(json_object_get(object, "name"))));
+	if (object) {
+		sessions = iscsi_sessions(daemon->iscsi, json_string_value(json_object_get(object, "name")));
+		json_object_set_new(object, "session_count",
+				    json_integer((json_int_t)json_array_size(sessions)));
+		json_object_set_new(object, "sessions", sessions);
+	}
 	return object;
 }
 
@@ -307,14 +298,15 @@ inspect_status(struct daemon *daemon)
 {
 	json_t *status = json_object(), *listen = json_array(), *targets, *volumes;
 	int phase = atomic_load(&daemon->phase);
-	char id[UUID_TEXT];
+	char id[UUID_TEXT], started[UTC_TEXT];
 
+	utc_format(daemon->started, started);
 	uuid_format(daemon->state.gateway_id, id);
 	json_object_set_new(status, "version", json_string(PACKAGE_VERSION));
 	json_object_set_new(status, "state", json_string(phases[phase]));
 	json_object_set_new(status, "gateway", json_string(id));
 	json_object_set_new(status, "pid", json_integer(getpid()));
-	json_object_set_new(status, "started", time_json(daemon->started));
+	json_object_set_new(status, "started", json_string(started));
 	json_object_set_new(status, "uptime_s",
 			    json_integer((json_int_t)((clock_ns() - daemon->started_ns) / 1000000000)));
 	json_object_set_new(status, "config", json_string(daemon->config_path));
@@ -338,7 +330,7 @@ inspect_status(struct daemon *daemon)
 	if (phase == DAEMON_RUNNING) {
 		add_all_degraded(daemon, volumes);
 		add_session_counts(daemon, targets);
-		json_object_set_new(status, "sessions",
+		json_object_set_new(status, "session_count",
 				    json_integer((json_int_t)iscsi_session_count(daemon->iscsi, NULL)));
 	}
 	json_object_set_new(status, "volumes", volumes);

@@ -27,24 +27,25 @@ describe_params(const struct conn *conn)
 		if (*text)
 			json_object_set_new(object, param_table[i].name, json_string(text));
 	}
-	json_object_set_new(object, "TargetMaxRecvDataSegmentLength",
-			    json_integer(conn->rx.limits.max_data));
+	json_object_set_new(object, "TargetMaxRecvDataSegmentLength", json_integer(conn->rx.limits.max_data));
 	return object;
 }
 
 static json_t *
 describe_conn(const struct conn *conn)
 {
-	return json_pack("{s:i, s:s, s:s, s:I, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}}", "cid",
-			 conn->cid, "address", conn->peer, "portal", conn->local, "since",
-			 (json_int_t)conn->since_unix, "params", describe_params(conn), "counters",
-			 "commands", (json_int_t)counter_read(&conn->commands), "errors",
-			 (json_int_t)counter_read(&conn->errors), "pdus_in",
-			 (json_int_t)counter_read(&conn->pdus_in), "pdus_out",
-			 (json_int_t)counter_read(&conn->pdus_out), "bytes_in",
-			 (json_int_t)counter_read(&conn->bytes_in), "bytes_out",
-			 (json_int_t)counter_read(&conn->bytes_out), "in_flight",
-			 (json_int_t)conn->session->outstanding);
+	char since[UTC_TEXT];
+
+	utc_format(conn->since_unix, since);
+	return json_pack(
+		"{s:i, s:s, s:s, s:s, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}}", "cid", conn->cid,
+		"address", conn->peer, "portal", conn->local, "since", since, "params", describe_params(conn),
+		"counters", "commands", (json_int_t)counter_read(&conn->commands), "errors",
+		(json_int_t)counter_read(&conn->errors), "pdus_in", (json_int_t)counter_read(&conn->pdus_in),
+		"pdus_out", (json_int_t)counter_read(&conn->pdus_out), "bytes_in",
+		(json_int_t)counter_read(&conn->bytes_in), "bytes_out",
+		(json_int_t)counter_read(&conn->bytes_out), "in_flight",
+		(json_int_t)conn->session->outstanding);
 }
 
 void
@@ -91,8 +92,8 @@ describe_session(const struct session *session)
 
 	session_id(session, id);
 	/* names and aliases are the peer's: what is no UTF-8 is left out */
-	return json_pack("{s:s, s:s*, s:s*, s:s*, s:s*, s:s, s:i, s:i, s:o}", "id", id, "target",
-			 session->target ? session->target->name : "", "initiator", session->initiator,
+	return json_pack("{s:s, s:s?, s:s*, s:s*, s:s*, s:s, s:i, s:i, s:o}", "id", id, "target",
+			 session->target ? session->target->name : NULL, "initiator", session->initiator,
 			 "alias", session->alias, "user", *session->user ? session->user : NULL, "isid",
 			 strchr(id, '-') + 1, "tsih", session->tsih, "portal_group", session->portal_group,
 			 "connections", describe_conns(session));

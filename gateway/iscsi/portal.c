@@ -647,7 +647,7 @@ iscsi_portals(struct iscsi_server *server)
 	{
 		const char *bound = json_string_value(json_object_get(object, "bound"));
 
-		json_object_set_new(object, "connections",
+		json_object_set_new(object, "connection_count",
 				    json_integer((json_int_t)count_connections(server, bound)));
 	}
 	return array;

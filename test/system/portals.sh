@@ -122,6 +122,9 @@ says "MaxBurstLength="
 says "commands"
 says "by $second"
 says "group 2    optimized: $second"
+ctl target list --json | jq -e '.[0].session_count == 2 and .[0].sessions == null' >/dev/null || fail "sessions are not counted"
+ctl portal list --json | jq -e 'map(.connection_count) == [1, 1]' >/dev/null || fail "connections are not counted"
+ctl target show "$iqn" --json | jq -e '.session_count == 2' >/dev/null || fail "sessions are not counted here"
 ctl target show "$iqn" --json | jq -e '.sessions | length == 2 and all(.connections[0].params.ErrorRecoveryLevel == "0" and
 	.connections[0].counters.commands >= 0 and (.connections[0].address | startswith("127.0.0.1:")))' >/dev/null ||
 	fail "sessions are not described"

@@ -18,7 +18,7 @@ expect 0 ctl status
 says running
 says "$portal"
 expect 0 ctl status --json
-jq -e '.state == "running" and .volumes[0].state == "online" and .targets[0].luns[0].volume == "r" and .sessions == 0' \
+jq -e '.state == "running" and .volumes[0].state == "online" and .targets[0].luns[0].volume == "r" and .session_count == 0 and .targets[0].session_count == 0 and .sessions == null' \
 	"$work/out" >/dev/null || fail "status --json"
 gateway=$(jq -r .gateway "$work/out")
 expect 0 ctl status --metrics

@@ -255,13 +255,13 @@ START_TEST(portals_are_listed)
 	row = json_array_get(portals, 0);
 	ck_assert_str_eq(json_string_value(json_object_get(row, "bound")), rig.address);
 	ck_assert_int_eq(json_integer_value(json_object_get(row, "group")), 1);
-	ck_assert_int_eq(json_integer_value(json_object_get(row, "connections")), 0);
+	ck_assert_int_eq(json_integer_value(json_object_get(row, "connection_count")), 0);
 	ck_assert(json_is_null(json_object_get(row, "redirect")));
 	row = json_array_get(portals, 1);
 	ck_assert_str_eq(json_string_value(json_object_get(row, "address")), "127.0.0.1:0");
 	ck_assert_str_eq(json_string_value(json_object_get(row, "bound")), second);
 	ck_assert_int_eq(json_integer_value(json_object_get(row, "group")), 2);
-	ck_assert_int_eq(json_integer_value(json_object_get(row, "connections")), 1);
+	ck_assert_int_eq(json_integer_value(json_object_get(row, "connection_count")), 1);
 	row = json_object_get(row, "redirect");
 	ck_assert_str_eq(json_string_value(json_object_get(row, "to")), "192.0.2.7:3260");
 	ck_assert(json_is_true(json_object_get(row, "permanent")));

@@ -58,6 +58,8 @@ START_TEST(login_and_logout)
 			 RIG_INITIATOR);
 	conn = json_array_get(json_object_get(json_array_get(sessions, 0), "connections"), 0);
 	ck_assert_str_eq(json_string_value(json_object_get(conn, "portal")), rig.address);
+	const char *since = json_string_value(json_object_get(conn, "since"));
+	ck_assert(since && strlen(since) == 20 && since[10] == 'T' && since[19] == 'Z');
 	ck_assert_str_eq(json_string_value(json_object_get(json_object_get(conn, "params"), "InitialR2T")),
 			 "Yes");
 	json_decref(sessions);
