@@ -71,7 +71,7 @@ command_clear(struct command *cmd)
 	cmd->fill = NULL;
 	cmd->opcode = cmd->flags = 0;
 	cmd->immediate = cmd->hashed = cmd->windowed = cmd->held = cmd->delivered = cmd->skip =
-		cmd->last_login = false;
+		cmd->cold_reset = cmd->last_login = false;
 	cmd->itt = cmd->ttt = ISCSI_TAG_NONE;
 	cmd->cmdsn = cmd->fence_serial = 0;
 	cmd->fenced = false;
@@ -151,6 +151,7 @@ command_free(struct command *cmd)
 	command_dequeue(cmd);
 	if (cmd->fenced)
 		fence_forget(cmd);
+	tmf_end_sessions(cmd);
 	command_unhash(cmd);
 	command_leave_window(cmd);
 	command_drop_blob(cmd);

@@ -80,6 +80,7 @@ struct command {
 	uint8_t small[COMMAND_SMALL]; /* sense, rejected header */
 	uint16_t small_len;
 	uint16_t response; /* login, TMF, logout, reject, async: the code */
+	bool cold_reset;   /* it is done: the target's sessions end when this is answered, or never will be */
 	bool last_login;   /* this Login Response opens the full feature phase */
 
 	/* recover.c */

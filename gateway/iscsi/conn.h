@@ -318,6 +318,8 @@ void data_in_put(struct conn *conn, struct command *cmd, uint32_t datasn, struct
 bool conn_lose(struct conn *conn, enum close_reason reason);
 void tmf_reassign(struct conn *conn, struct command *tmf);
 /** For tmf.c and reassign.c. */
+/** A cold reset that is done, once: the effect is the target's, and not bound to a response. */
+void tmf_end_sessions(struct command *cmd);
 void tmf_respond(struct command *cmd, enum iscsi_tmf_response response);
 /** Where its Data-Out stands no R2T is out any more: ask for what is missing. */
 void data_out_restart(struct command *cmd);

@@ -6,6 +6,8 @@
  * nothing but pages, and Data-Out that still comes for them is let go, so nothing is waited for (an
  * initiator with FastAbort sends none).  The others are scsi's; its done runs when the last
  * affected task has ended, and only then the response is queued, behind every response given before (fence.c).
+ *
+ * Failure: a connection that closes takes the response with it, not what was asked for.
  */
 #include <assert.h>
 #include <string.h>
@@ -28,10 +30,18 @@ tmf_fill(struct conn *conn, struct command *cmd)
 	slot->cmd = cmd;
 	slot->last = true;
 	tx_commit(conn, slot);
-	/* 11.5.1: a cold reset ends all connections of the target, by a message that is behind this flush */
-	if ((cmd->flags & 0x7f) == ISCSI_TMF_TARGET_COLD_RESET && cmd->response == ISCSI_TMF_COMPLETE)
-		session_end_all(conn->server, conn->target, CLOSE_TARGET_RESET);
+	tmf_end_sessions(cmd);
 	return true;
+}
+
+/* 11.5.1: a cold reset ends all connections of the target, by a message that is behind the flush of its response */
+void
+tmf_end_sessions(struct command *cmd)
+{
+	if (!cmd->cold_reset)
+		return;
+	cmd->cold_reset = false;
+	session_end_all(cmd->conn->server, cmd->conn->target, CLOSE_TARGET_RESET);
 }
 
 void
@@ -69,6 +79,7 @@ tmf_done(struct scsi_tmf_req *req)
 	assert(cmd->state == COMMAND_RUN);
 	conn->nrunning--;
 	cmd->state = COMMAND_SEND;
+	cmd->cold_reset = req->function == SCSI_TMF_TARGET_COLD_RESET && req->result == SCSI_TMF_COMPLETE;
 	if (conn->fd < 0)
 		command_free(cmd);
 	else

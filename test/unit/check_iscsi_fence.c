@@ -396,6 +396,55 @@ START_TEST(who_asked_leaves)
 }
 END_TEST
 
+/* _i: at recovery level 2.  A cold reset ends all sessions of the target, his own, too, whether he hears of it or not. */
+START_TEST(who_asked_for_a_cold_reset_leaves)
+{
+	static const char keys[] = "ErrorRecoveryLevel=2\0MaxConnections=3\0";
+
+	if (_i) {
+		teardown();
+		iscsirig_init(&rig, NULL, 0);
+		begin(keys, sizeof(keys) - 1);
+		join(&b, 1);
+	}
+	iscsirig_login(&rig, &c, 2, "", 0);
+	owe();
+	(void)tmf(&a, ISCSI_TMF_TARGET_COLD_RESET);
+	expect_ping(&b); /* it is done, and its response waits for b */
+	raw_close(&a);
+	ck_assert_int_eq(raw_wait_closed(&b), 0);
+	ck_assert_int_eq(raw_wait_closed(&c), 0);
+	ck_assert(iscsirig_await_sessions(&rig, 0));
+}
+END_TEST
+
+/* He leaves when the reset still waits for a task that it has aborted.  _i: at recovery level 2. */
+START_TEST(who_asked_for_a_cold_reset_does_not_wait)
+{
+	static const char keys[] = "ErrorRecoveryLevel=2\0";
+	static const char none[] = "";
+	uint8_t cdb[16];
+
+	teardown();
+	b.fd = -1;
+	iscsirig_init(&rig, NULL, 0);
+	begin(_i ? keys : none, _i ? sizeof(keys) - 1 : 0);
+	iscsirig_login(&rig, &c, 2, "", 0);
+	disk_hold(rig.disk, VOL_READ);
+	raw_cdb_rw16(cdb, false, 0, 8);
+	(void)raw_command(&c, 0, cdb, 16, 0xc1, 8 * 512, NULL, 0);
+	disk_wait_held(rig.disk, 1);
+	(void)tmf(&a, ISCSI_TMF_TARGET_COLD_RESET);
+	ck_assert(iscsirig_await(&rig, "task_management", 1));
+	raw_close(&a);
+	while (!iscsirig_counter(&rig, "closed_peer") && !iscsirig_counter(&rig, "closed_socket_error"))
+		;
+	disk_release(rig.disk);
+	ck_assert_int_eq(raw_wait_closed(&c), 0);
+	ck_assert(iscsirig_await_sessions(&rig, 0));
+}
+END_TEST
+
 /* What it holds back goes out before it says good-bye. */
 START_TEST(a_logout_takes_held_answers_along)
 {
@@ -503,6 +552,8 @@ main(void)
 	tcase_add_loop_test(tcase, who_leaves_is_not_waited_for, 0, 3);
 	tcase_add_test(tcase, the_last_one_is_not_waited_for);
 	tcase_add_loop_test(tcase, who_asked_leaves, 0, 2);
+	tcase_add_loop_test(tcase, who_asked_for_a_cold_reset_leaves, 0, 2);
+	tcase_add_loop_test(tcase, who_asked_for_a_cold_reset_does_not_wait, 0, 2);
 	tcase_add_test(tcase, a_logout_takes_held_answers_along);
 	tcase_add_loop_test(tcase, who_never_acknowledges_is_closed, 0, 2);
 	tcase_add_loop_test(tcase, a_held_answer_is_taken_over, 0, 2);
