@@ -241,6 +241,8 @@ visited(struct scsi_tmf_req *req)
 	bool read_only;
 
 	req->slot = &req->nexus->target->slots[req->at_lun];
+	if (!atomic_load(&req->slot->lu))
+		return false; /* whom to show it is a question of as many steps as there are LUNs */
 	return !is_target_wide(req->function) || req->function == SCSI_TMF_NEXUS_LOSS ||
 	       scsi_nexus_sees(req->nexus, req->slot, &read_only);
 }

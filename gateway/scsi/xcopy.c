@@ -69,9 +69,11 @@ find_unit(const struct scsi_task *task, const uint8_t *descriptor, struct cscd *
 	struct scsi_slot *slots = task->nexus->target->slots;
 
 	for (unsigned i = 0; i < SCSI_LUNS_MAX; i++) {
-		struct scsi_lu *lu = scsi_nexus_sees(task->nexus, &slots[i], &cscd->read_only)
-					     ? scsi_slot_acquire(&slots[i])
-					     : NULL;
+		/* an empty slot needs no look at all that the nexus sees */
+		struct scsi_lu *lu =
+			atomic_load(&slots[i].lu) && scsi_nexus_sees(task->nexus, &slots[i], &cscd->read_only)
+				? scsi_slot_acquire(&slots[i])
+				: NULL;
 
 		if (!lu)
 			continue;
