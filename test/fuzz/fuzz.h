@@ -15,4 +15,8 @@
 /** Always 0; what is wrong aborts. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/** For targets that keep something from input to input: a sum of all that the last one was answered.  It must not
+ *  depend on what ran before, and replay_main.c holds them to that. */
+uint32_t fuzz_outcome(void) __attribute__((weak));
+
 #endif

@@ -7,12 +7,17 @@
  * task management by the first byte of the CDB instead What must hold: every command ends exactly once, with
  * a status there is; no more Data-In than it says; sense data where there is CHECK CONDITION; every page
  * comes back.
+ *
+ * Target, unit and nexuses are new for each input, the disk is cleared where it was written, so that an input
+ * means the same wherever it stands.  Thread: one; the loop runs on it, without ever polling.
  */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/bytes.h"
+#include "common/crc32c.h"
+#include "common/registry.h"
 #include "gateway/scsi/scsi_impl.h"
 #include "test/fuzz/fuzz.h"
 #include "test/lib/scsirig.h"
@@ -20,14 +25,57 @@
 #define STEP 22u
 #define MAX_STEPS 64u
 
+#define DISK_SIZE (2u << 20)
+#define DISK_PAGES (DISK_SIZE / PAGE_SIZE_BYTES)
+
+/* Of it: home, arena, disk, target, nexus. */
 static struct rig rig;
+static const struct vol_ops *plain_ops;
+static bool written[DISK_PAGES];
 
 struct input {
+	struct loop_msg msg;
 	const uint8_t *data;
 	size_t size, at;
+	unsigned steps, nexuses;
+	bool over;
 };
 
 static unsigned begun, ended;
+static uint32_t outcome;
+
+uint32_t
+fuzz_outcome(void)
+{
+	return outcome;
+}
+
+static void
+note(const void *p, size_t n)
+{
+	outcome = crc32c(outcome, p, n);
+}
+
+static void
+note_answer(const struct scsi_task *task)
+{
+	uint32_t in = min_of(task->in_len, task->in_room);
+	uint8_t head[6] = {(uint8_t)task->silent, (uint8_t)task->status};
+
+	put_be32(head + 2, task->in_len);
+	note(head, sizeof(head));
+	if (task->silent)
+		return;
+	note(task->sense, task->sense_len);
+	if (task->inline_in)
+		note(task->inline_buf, in);
+	for (uint32_t at = 0, n; !task->inline_in && at < in; at += n) {
+		uint32_t from = task->page_off + at;
+
+		n = min_of(in - at, PAGE_SIZE_BYTES - from % PAGE_SIZE_BYTES);
+		note(task->pages[from / PAGE_SIZE_BYTES]->data + from % PAGE_SIZE_BYTES, n);
+	}
+}
 
 static void
 task_done(struct scsi_task *task)
@@ -38,14 +86,15 @@ task_done(struct scsi_task *task)
 	assert(!task->inline_in || task->in_len <= SCSI_INLINE_MAX);
 	if (!task->inline_in && task->in_len)
 		assert(task->npages >= volume_pages(task->page_off, task->in_len));
+	note_answer(task);
 	scsi_task_release(task);
 }
 
 static void
 tmf_done(struct scsi_tmf_req *req)
 {
-	(void)req;
 	ended++;
+	note(&(uint8_t){(uint8_t)req->result}, 1);
 }
 
 static void
@@ -104,37 +153,13 @@ command(const uint8_t *step, size_t left)
 	return STEP + n;
 }
 
-/* What a reset leaves, so that an input means the same wherever it stands. */
-static int
-begin_input(void *arg)
-{
-	static struct scsi_tmf_req reset;
-	struct scsi_lu *lu = atomic_load(&rig.target->slots[0].lu);
-
-	(void)arg;
-	memset(rig.disk->bytes, 0, rig.disk->vol.size);
-	memset(rig.disk->present, 0, rig.disk->vol.size / rig.disk->vol.chunk_size);
-	reset = (struct scsi_tmf_req){.nexus = rig.nexus[0], .function = SCSI_TMF_LU_RESET, .done = tmf_done};
-	pr_state_fini(&lu->pr.state);
-	for (struct scsi_itl *itl = lu->itls; itl; itl = itl->next)
-		scsi_pr_link(lu, itl);
-	lu->sanitize_failed = false;
-	volume_bar(&rig.disk->vol, 0, NULL);
-	(void)scsi_target_set_access(rig.target, 1, SCSI_ACCESS_OPTIMIZED);
-	begun = 1;
-	ended = 0;
-	scsi_tmf_submit(&reset);
-	return 0;
-}
-
 /* 0: a step was begun, 1: there is none left. */
 static int
-run_step(void *arg)
+run_step(struct input *input)
 {
-	struct input *input = arg;
 	const uint8_t *step = input->data + input->at;
 
-	if (input->at + STEP > input->size)
+	if (input->steps++ == MAX_STEPS || input->at + STEP > input->size)
 		return 1;
 	begun = ended = 0;
 	if (step[0] & 0x80) {
@@ -146,43 +171,134 @@ run_step(void *arg)
 	return 0;
 }
 
-static int
-is_busy(void *arg)
+static bool
+is_busy(void)
 {
 	const struct scsi_lu *lu = atomic_load(&rig.target->slots[0].lu);
 
-	(void)arg;
 	assert(ended <= begun);
 	return ended < begun || lu->sanitize;
 }
 
-/* Each look lets the loop carry on what commands have left to it. */
+/* -- between inputs -------------------------------------------------------- */
+
+/* What the disk has to forget afterwards. */
 static void
-settle(void)
+submit(struct vol_req *req)
 {
-	while (loop_call(rig.home, is_busy, NULL))
-		;
+	if (req->op == VOL_WRITE || req->op == VOL_COMPARE_WRITE || req->op == VOL_OR_WRITE)
+		memset(written + req->offset / PAGE_SIZE_BYTES, true, volume_pages(req->offset, req->length));
+	plain_ops->submit(req);
+}
+
+static void
+clear_disk(void)
+{
+	struct disk *disk = rig.disk;
+
+	for (unsigned i = 0; i < DISK_PAGES; i++)
+		if (written[i])
+			memset(disk->bytes + (size_t)i * PAGE_SIZE_BYTES, 0, PAGE_SIZE_BYTES);
+	memset(written, 0, sizeof(written));
+	memset(disk->present, 0, disk->vol.size / disk->vol.chunk_size);
+	for (unsigned i = 0; i < ARRAY_SIZE(disk->attributes); i++) {
+		free(disk->attributes[i].value);
+		disk->attributes[i] = (struct disk_attribute){.value = NULL};
+	}
+	volume_bar(&disk->vol, 0, NULL);
+}
+
+static void
+nexus_freed(void *arg)
+{
+	struct input *input = arg;
+
+	if (--input->nexuses)
+		return;
+	scsi_target_free(rig.target);
+	clear_disk();
+	assert(arena_free_pages(rig.arena) == arena_total_pages(rig.arena));
+	input->over = true;
+}
+
+static void
+go_on(struct loop_msg *msg)
+{
+	struct input *input = container_of(msg, struct input, msg);
+
+	while (!is_busy()) {
+		if (run_step(input) == 0)
+			continue;
+		for (unsigned i = 0; i < 2; i++)
+			scsi_nexus_free(rig.nexus[i], nexus_freed, input);
+		return;
+	}
+	loop_post(rig.home, msg); /* behind what commands have left to the loop */
+}
+
+static void
+begin(struct loop_msg *msg)
+{
+	static const uint8_t isid[6] = {0x80, 1, 2, 3, 4, 5};
+	static const char *const names[2] = {"iqn.2026-01.test:a", "iqn.2026-01.test:b"};
+	struct input *input = container_of(msg, struct input, msg);
+	int rc;
+
+	/* a map would wait for what is kept in attributes: there is nothing yet */
+	rig.disk->vol.attributes = false;
+	rc = scsi_target_new("iqn.2026-01.test:target", &rig.target);
+	rc |= scsi_target_map(rig.target, 0, &rig.disk->vol, NULL);
+	for (unsigned i = 0; i < 2 && !rc; i++)
+		rc = scsi_nexus_new(rig.target, names[i], isid, 1, &rig.nexus[i]);
+	assert(rc == 0);
+	rig.disk->vol.attributes = true;
+	input->nexuses = 2;
+	begun = ended = 0;
+	outcome = 0;
+	msg->fn = go_on;
+	go_on(msg);
+}
+
+static void
+start(void)
+{
+	static struct vol_ops ops;
+	int rc = loop_new("home", 0, &rig.home);
+
+	rc |= arena_new(64u << 20, &rig.arena);
+	assert(rc == 0);
+	rig.disk = disk_new("disk", &(struct rig_options){.size = DISK_SIZE, .write_cache = true}, rig.home,
+			    rig.arena);
+	plain_ops = rig.disk->vol.ops;
+	ops = *plain_ops;
+	ops.submit = submit;
+	rig.disk->vol.ops = &ops;
+	(void)volume_ref(&rig.disk->vol);
 }
 
 static void
 stop(void)
 {
-	rig_fini(&rig); /* asserts that all pages are back */
+	volume_unref(&rig.disk->vol);
+	loop_free(rig.home);
+	disk_free(rig.disk);
+	arena_free(rig.arena); /* asserts that all pages are back */
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct input input = {data, size, 0};
+	struct input input = {.msg.fn = begin, .data = data, .size = size};
 
 	if (!rig.home) {
-		rig_init(&rig, &(struct rig_options){.size = 2u << 20, .write_cache = true});
-		rig.disk->vol.attributes = true;
+		start();
 		(void)atexit(stop);
 	}
-	(void)loop_call(rig.home, begin_input, NULL);
-	settle();
-	for (unsigned i = 0; i < MAX_STEPS && loop_call(rig.home, run_step, &input) == 0; i++)
-		settle();
+	loop_post(rig.home, &input.msg);
+	while (!input.over) {
+		/* a loop that was told to stop runs its messages and does not poll */
+		loop_stop(rig.home);
+		loop_run(rig.home);
+	}
 	return 0;
 }

@@ -2,9 +2,11 @@
 /*
  * main() of a fuzz target where there is no libFuzzer: run it over files, and over
  * the files of folders.  Without arguments: over the target's corpus in the source tree, as
- * `make check` does.
+ * `make check` does.  Then once more, the last first, if the target can tell what came of an input: it has to be
+ * the same again.
  */
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,10 +17,28 @@
 
 #define INPUT_MAX (8u << 20)
 
+struct input {
+	char *path;
+	uint32_t outcome;
+};
+
+static struct input *done;
 static unsigned long inputs;
 
+static void
+remember(const char *path)
+{
+	struct input *more = realloc(done, (inputs + 1) * sizeof(*done));
+	char *copy = strdup(path);
+
+	if (!more || !copy)
+		abort();
+	done = more;
+	done[inputs++] = (struct input){copy, fuzz_outcome ? fuzz_outcome() : 0};
+}
+
 static int
-run_file(const char *path)
+run_file(const char *path, bool again)
 {
 	FILE *f = fopen(path, "rb");
 	uint8_t *data = malloc(INPUT_MAX);
@@ -37,7 +57,8 @@ run_file(const char *path)
 	if (exact) {
 		memcpy(exact, data, n);
 		(void)LLVMFuzzerTestOneInput(exact, n);
-		inputs++;
+		if (!again)
+			remember(path);
 	}
 	free(exact);
 	free(data);
@@ -55,7 +76,7 @@ run_path(const char *path)
 		return 1;
 	}
 	if (!S_ISDIR(st.st_mode))
-		return run_file(path);
+		return run_file(path, false);
 	DIR *dir = opendir(path);
 	if (!dir) {
 		perror(path);
@@ -70,6 +91,24 @@ run_path(const char *path)
 			failed |= run_path(file);
 	}
 	(void)closedir(dir);
+	return failed;
+}
+
+/* Other neighbours, and each file right behind itself. */
+static int
+run_back(void)
+{
+	int failed = 0;
+
+	for (unsigned long i = inputs; i-- && fuzz_outcome;) {
+		for (unsigned n = 0; n < 2; n++) {
+			failed |= run_file(done[i].path, true);
+			if (fuzz_outcome() == done[i].outcome)
+				continue;
+			(void)printf("%s: another outcome than before\n", done[i].path);
+			failed = 1;
+		}
+	}
 	return failed;
 }
 
@@ -88,6 +127,10 @@ main(int argc, char **argv)
 		(void)snprintf(path, sizeof(path), "%s/test/fuzz/corpus/%s", srcdir ? srcdir : ".", name);
 		failed = run_path(path);
 	}
+	failed |= run_back();
 	(void)printf("%lu inputs\n", inputs);
+	for (unsigned long i = 0; i < inputs; i++)
+		free(done[i].path);
+	free(done);
 	return failed || inputs == 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
