@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "stores/chunked/journal.h"
 #include "test/lib/enginerig.h"
 
 #define MIB RIG_MIB
@@ -51,6 +52,39 @@ create_and_open(void)
 	ck_ok(enginerig_open(&rig));
 }
 
+static inline void
+restart(void)
+{
+	ck_ok(enginerig_close(&rig));
+	ck_ok(enginerig_open(&rig));
+}
+
+static inline void
+crash(void)
+{
+	enginerig_abandon(&rig);
+	ck_ok(enginerig_open(&rig));
+}
+
+static inline void
+as_gateway(uint8_t id, const char *journal_dir)
+{
+	memset(rig.spec.gateway_id, id, GATEWAY_ID_LEN);
+	rig.spec.journal_dir = journal_dir;
+}
+
+static inline void
+lose_journal(void)
+{
+	ck_assert_int_eq(journal_delete(rig.params.vfs, "/journal/v"), 0);
+}
+
+static inline void
+fault(enum fault_kind kind, enum object_op op, const char *match, int err, unsigned times)
+{
+	faultstore_set(rig.store, &(struct fault){kind, op, match, err, times});
+}
+
 static inline int
 io(enum vol_op op, uint64_t offset, uint64_t length, void *buf)
 {
@@ -81,6 +115,44 @@ expect(uint64_t offset, const uint8_t *want, size_t n)
 		i++;
 	ck_assert_msg(i == n, "byte %zu at %llu", i, (unsigned long long)offset);
 	free(got);
+}
+
+/** Many requests at once; done counts those that were answered. */
+struct flood {
+	struct vol_req req;
+	struct page *pages[64];
+	_Atomic unsigned *done;
+};
+
+static inline void
+flood_done(struct vol_req *req)
+{
+	struct flood *f = container_of(req, struct flood, req);
+
+	ck_assert_int_eq(req->status, 0);
+	atomic_fetch_add(f->done, 1);
+}
+
+/** One write of 256 KiB each, side by side; the i-th is full of i + 1. */
+static inline void
+flood_writes(struct flood *floods, unsigned n, _Atomic unsigned *done)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct flood *f = &floods[i];
+
+		ck_assert_int_eq(arena_alloc(rig.arena, f->pages, 64), 0);
+		for (unsigned p = 0; p < 64; p++)
+			memset(f->pages[p]->data, (int)(i + 1), PAGE_SIZE_BYTES);
+		f->done = done;
+		f->req = (struct vol_req){.vol = rig.vol,
+					  .op = VOL_WRITE,
+					  .offset = i * (MIB / 4),
+					  .length = MIB / 4,
+					  .pages = f->pages,
+					  .npages = 64,
+					  .done = flood_done};
+		volume_submit(&f->req);
+	}
 }
 
 /** A volume and caches so small that everything that can happen does. */

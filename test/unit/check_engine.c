@@ -49,10 +49,8 @@ START_TEST(test_unaligned)
 		expect(0, whole, sizeof(whole));
 		ck_ok(enginerig_commit(&rig));
 		expect(0, whole, sizeof(whole));
-		if (round == 1) {
-			ck_ok(enginerig_close(&rig));
-			ck_ok(enginerig_open(&rig));
-		}
+		if (round == 1)
+			restart();
 	}
 	/* zeroes in parts of pages */
 	ck_ok(call(VOL_UNMAP, 1024, 512));
@@ -60,8 +58,7 @@ START_TEST(test_unaligned)
 	ck_ok(call(VOL_ZERO, 4096 + 512, 8192));
 	memset(whole + 4096 + 512, 0, 8192);
 	expect(0, whole, sizeof(whole));
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
+	restart();
 	expect(0, whole, sizeof(whole));
 	/* zeroes into absent space stay absent */
 	ck_ok(call(VOL_ZERO, 20 * MIB + 512, 1024));
@@ -107,8 +104,7 @@ START_TEST(test_trim)
 	expect(9 * MIB + 8192, buf, 4096);
 	ck_ok(call(VOL_UNMAP, 0, 64 * MIB));
 	ck_assert_uint_eq(rig.vol->allocated, 0);
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
+	restart();
 	ck_assert_uint_eq(rig.vol->allocated, 0);
 	expect(8 * MIB, zero, 4 * MIB);
 	free(buf);
@@ -161,8 +157,7 @@ START_TEST(test_huge_absent)
 	ck_assert_uint_eq(infos[0].index, (rig.spec.size >> 22) - 1);
 	ck_ok(call(VOL_UNMAP, 0, rig.spec.size));
 	ck_assert_uint_eq(rig.vol->allocated, 0);
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
+	restart();
 	ck_assert_uint_eq(rig.vol->allocated, 0);
 }
 END_TEST
@@ -199,10 +194,9 @@ START_TEST(test_leaves)
 					seed[i] = 0;
 		}
 		if (round & 1)
-			enginerig_abandon(&rig);
+			crash();
 		else
-			ck_ok(enginerig_close(&rig));
-		ck_ok(enginerig_open(&rig));
+			restart();
 		unsigned present = 0;
 		for (unsigned i = 0; i < CHUNKS; i++) {
 			fill(buf, sizeof(buf), seed[i]);
@@ -219,8 +213,7 @@ START_TEST(test_leaves)
 	}
 	ck_ok(call(VOL_UNMAP, 0, rig.spec.size));
 	ck_assert_uint_eq(rig.vol->allocated, 0);
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
+	restart();
 	ck_assert_uint_eq(rig.vol->allocated, 0);
 	expect(at[11] + 8192, zero, sizeof(zero));
 }
@@ -271,15 +264,13 @@ START_TEST(test_resize)
 	ck_assert_uint_eq(rig.vol->size, 100 * MIB + 512);
 	expect(64 * MIB, zero, sizeof(zero));
 	ck_ok(io(VOL_WRITE, 100 * MIB - 4096, 4096 + 512, buf));
-	enginerig_abandon(&rig);
-	ck_ok(enginerig_open(&rig));
+	crash();
 	ck_assert_uint_eq(rig.vol->size, 100 * MIB + 512);
 	expect(100 * MIB - 4096, buf, 4096 + 512);
 	/* shrink into the middle of a block of data, grow again: the tail is zeroes */
 	ck_ok(call(VOL_RESIZE, 0, 64 * MIB - 4096 - 512));
 	ck_assert_int_eq(io(VOL_READ, 64 * MIB - 4096, 512, zero), LG_ERANGE);
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
+	restart();
 	ck_ok(call(VOL_RESIZE, 0, 128 * MIB));
 	expect(64 * MIB - 8192, buf, 8192 - 4096 - 512);
 	expect(64 * MIB - 4096 - 512, zero, 512);
@@ -304,19 +295,16 @@ START_TEST(test_recover)
 	memcpy(part, buf, 1024);
 	memcpy(buf + 512, part, 1024);
 	ck_ok(io(VOL_WRITE, 60 * MIB, MIB, buf));
-	enginerig_abandon(&rig);
-	ck_ok(enginerig_open(&rig));
+	crash();
 	ck_assert_int_ge(enginerig_stat(&rig, "replayed_entries"), 3);
 	expect(3 * MIB, buf, MIB);
 	expect(4 * MIB, zero, MIB);
 	expect(60 * MIB, buf, MIB);
 	ck_assert_uint_eq(rig.vol->allocated, 2 * MIB);
 	/* once more, without anything new: the journal is replayed again */
-	enginerig_abandon(&rig);
-	ck_ok(enginerig_open(&rig));
+	crash();
 	expect(60 * MIB, buf, MIB);
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
+	restart();
 	ck_assert_int_eq(enginerig_stat(&rig, "replayed_entries"), 0);
 	expect(3 * MIB, buf, MIB);
 	free(buf);
@@ -352,8 +340,7 @@ START_TEST(test_no_readahead)
 	create_and_open();
 	fill(buf, sizeof(buf), 1);
 	ck_ok(io(VOL_WRITE, 3 * MIB, sizeof(buf), buf));
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
+	restart();
 	ck_ok(volmodel_io(rig.vol, VOL_READ, VOL_NO_READAHEAD, 3 * MIB, sizeof(got), got));
 	ck_assert_mem_eq(got, buf, sizeof(buf));
 	ck_assert_int_eq(enginerig_stat(&rig, "cached_bytes"), 0);
@@ -377,8 +364,7 @@ START_TEST(test_scan)
 	fill(buf, data, 3);
 	for (uint64_t at = 0; at < data; at += MIB)
 		ck_ok(io(VOL_WRITE, at, MIB, buf + at));
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
+	restart();
 	for (unsigned again = 0; again < 2; again++) /* used is what is asked for when it is here */
 		expect(13 * MIB + 8192, buf + 13 * MIB + 8192, 4096);
 	for (uint64_t at = 0; at < data; at += 65536)
@@ -450,10 +436,9 @@ START_TEST(test_or_write)
 			if (i != 3)
 				continue;
 			if (round)
-				ck_ok(enginerig_close(&rig));
+				restart();
 			else
-				enginerig_abandon(&rig);
-			ck_ok(enginerig_open(&rig));
+				crash();
 		}
 		ck_ok(volmodel_io(rig.vol, VOL_READ, 0, 4096, 4096, buf));
 		for (unsigned i = 0; i < 4096; i++)
@@ -499,8 +484,7 @@ START_TEST(test_or_write_fetches)
 	memset(buf, 0x01, PAIRS * 65536);
 	create_and_open();
 	ck_ok(io(VOL_WRITE, 0, PAIRS * 65536, buf));
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
+	restart();
 	for (unsigned i = 0; i < PAIRS; i++) {
 		ck_ok(arena_alloc(rig.arena, pairs[i].pages, 2));
 		memset(pairs[i].pages[0]->data, 0x80, PAGE_SIZE_BYTES);
@@ -621,13 +605,11 @@ START_TEST(test_model_store)
 		ck_model(m, volmodel_run(m, rig.vol, &load));
 		ck_model(m, volmodel_verify(m, rig.vol));
 		/* without a flush: some older or newer block, and the next model expects what was found */
-		enginerig_abandon(&rig);
-		ck_ok(enginerig_open(&rig));
+		crash();
 		ck_model(m, volmodel_verify_crash(m, rig.vol));
 		ck_model(m, volmodel_run(m, rig.vol, &load));
 		ck_model(m, volmodel_flush(m, rig.vol));
-		enginerig_abandon(&rig);
-		ck_ok(enginerig_open(&rig));
+		crash();
 		ck_model(m, volmodel_verify(m, rig.vol));
 	}
 	volmodel_free(m);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Attributes of a chunked volume: kept over restarts, crashes, a lost journal, a power cut and a move. */
-#include "stores/chunked/journal.h"
 #include "test/lib/enginetest.h"
 
 static int
@@ -34,20 +33,6 @@ static void
 has_text(const char *key, const char *text)
 {
 	has(key, text, text ? strlen(text) : 0);
-}
-
-static void
-crash(void)
-{
-	enginerig_abandon(&rig);
-	ck_ok(enginerig_open(&rig));
-}
-
-static void
-restart(void)
-{
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
 }
 
 START_TEST(test_life)
@@ -157,14 +142,14 @@ START_TEST(test_during_a_commit)
 	create_and_open();
 	ck_ok(put_text("key", "old"));
 	ck_ok(put_text("other", "old"));
-	faultstore_set(rig.store, &(struct fault){.kind = FAULT_HOLD, .op = OBJECT_PUT, .match = "v/root"});
+	fault(FAULT_HOLD, OBJECT_PUT, "v/root", 0, 0);
 	enginerig_commit_begin(&rig);
 	while (faultstore_hits(rig.store) == 0)
 		ck_ok(call(VOL_FLUSH, 0, 0));
 	ck_ok(put_text("key", "new"));
 	ck_ok(put("other", NULL, 0));
 	has_text("key", "new");
-	faultstore_set(rig.store, &(struct fault){.kind = FAULT_NONE});
+	fault(FAULT_NONE, OBJECT_PUT, "", 0, 0);
 	ck_assert(enginerig_wait(&rig, "commits", 1));
 	crash();
 	has_text("key", "new");
@@ -174,7 +159,7 @@ START_TEST(test_during_a_commit)
 	ck_ok(enginerig_commit(&rig));
 	ck_ok(put_text("key", "lost"));
 	enginerig_abandon(&rig);
-	ck_assert_int_eq(journal_delete(rig.params.vfs, "/journal/v"), 0);
+	lose_journal();
 	ck_assert_int_eq(enginerig_open(&rig), LG_ENOJOURNAL);
 	rig.spec.accept_loss = true;
 	ck_ok(enginerig_open(&rig));
@@ -229,7 +214,7 @@ START_TEST(test_accepted_and_frozen)
 	while (!atomic_load(&both.put) || !atomic_load(&both.committed))
 		ck_ok(call(VOL_FLUSH, 0, 0));
 	enginerig_abandon(&rig);
-	ck_assert_int_eq(journal_delete(rig.params.vfs, "/journal/v"), 0);
+	lose_journal();
 	rig.spec.accept_loss = true;
 	ck_ok(enginerig_open(&rig));
 	has_text("key", "new");
@@ -241,19 +226,12 @@ START_TEST(test_swap_fails)
 {
 	create_and_open();
 	ck_ok(put_text("key", "value"));
-	faultstore_set(
-		rig.store,
-		&(struct fault){
-			.kind = FAULT_ERROR, .op = OBJECT_PUT, .match = "v/root", .err = -EIO, .times = 2});
+	fault(FAULT_ERROR, OBJECT_PUT, "v/root", -EIO, 2);
 	ck_ok(enginerig_commit(&rig));
 	ck_ok(put_text("key", "another"));
-	faultstore_set(rig.store, &(struct fault){.kind = FAULT_LOST_ANSWER,
-						  .op = OBJECT_PUT,
-						  .match = "v/root",
-						  .err = -EIO,
-						  .times = 1});
+	fault(FAULT_LOST_ANSWER, OBJECT_PUT, "v/root", -EIO, 1);
 	ck_ok(enginerig_close(&rig));
-	ck_assert_int_eq(journal_delete(rig.params.vfs, "/journal/v"), 0);
+	lose_journal();
 	ck_ok(enginerig_open(&rig));
 	has_text("key", "another");
 }
@@ -265,15 +243,13 @@ START_TEST(test_moves)
 	create_and_open();
 	ck_ok(put_text("key", "value"));
 	ck_ok(enginerig_close(&rig));
-	rig.spec.journal_dir = "/elsewhere";
-	memset(rig.spec.gateway_id, 9, GATEWAY_ID_LEN);
+	as_gateway(9, "/elsewhere");
 	ck_ok(enginerig_open(&rig));
 	ck_assert_int_eq(enginerig_stat(&rig, "replayed_entries"), 0);
 	has_text("key", "value");
 	ck_ok(put("key", NULL, 0));
 	ck_ok(enginerig_close(&rig));
-	rig.spec.journal_dir = "/third";
-	memset(rig.spec.gateway_id, 8, GATEWAY_ID_LEN);
+	as_gateway(8, "/third");
 	ck_ok(enginerig_open(&rig));
 	has_text("key", NULL);
 }
@@ -380,8 +356,7 @@ START_TEST(test_fenced)
 	first = rig.vol;
 	rig.vol = NULL;
 	rig.spec.accept_loss = true;
-	rig.spec.journal_dir = "/elsewhere";
-	memset(rig.spec.gateway_id, 9, GATEWAY_ID_LEN);
+	as_gateway(9, "/elsewhere");
 	ck_ok(enginerig_open(&rig));
 	has_text("key", NULL); /* only the first one's journal has it */
 	struct volume *second = rig.vol;
@@ -395,21 +370,6 @@ START_TEST(test_fenced)
 }
 END_TEST
 
-struct flood {
-	struct vol_req req;
-	struct page *pages[64];
-	_Atomic unsigned *done;
-};
-
-static void
-flood_done(struct vol_req *req)
-{
-	struct flood *f = container_of(req, struct flood, req);
-
-	ck_assert_int_eq(req->status, 0);
-	atomic_fetch_add(f->done, 1);
-}
-
 /* The store takes nothing and the journal is as full as writers may make it: they wait, an attribute does not. */
 START_TEST(test_writers_held)
 {
@@ -420,25 +380,8 @@ START_TEST(test_writers_held)
 
 	rig.params.journal_bytes = 16 * MIB;
 	create_and_open();
-	faultstore_set(
-		rig.store,
-		&(struct fault){.kind = FAULT_ERROR, .op = OBJECT_PUT, .match = "v/c/", .err = -ENOSPC});
-	for (unsigned i = 0; i < N; i++) {
-		struct flood *f = &floods[i];
-
-		ck_assert_int_eq(arena_alloc(rig.arena, f->pages, 64), 0);
-		f->done = &done;
-		f->req = (struct vol_req){.vol = rig.vol,
-					  .op = VOL_WRITE,
-					  .offset = i * (MIB / 4),
-					  .length = MIB / 4,
-					  .pages = f->pages,
-					  .npages = 64,
-					  .done = flood_done};
-		for (unsigned p = 0; p < 64; p++)
-			memset(f->pages[p]->data, (int)i, PAGE_SIZE_BYTES);
-		volume_submit(&f->req);
-	}
+	fault(FAULT_ERROR, OBJECT_PUT, "v/c/", -ENOSPC, 0);
+	flood_writes(floods, N, &done);
 	ck_assert(enginerig_wait(&rig, "writers_held", 1));
 	for (unsigned i = 0; i < 10; i++) {
 		(void)snprintf(text, sizeof(text), "fenced %u", i);
@@ -446,7 +389,7 @@ START_TEST(test_writers_held)
 	}
 	ck_assert_int_gt(enginerig_stat(&rig, "writers_waiting"), 0);
 	has_text("key", text);
-	faultstore_set(rig.store, &(struct fault){.kind = FAULT_NONE});
+	fault(FAULT_NONE, OBJECT_PUT, "", 0, 0);
 	while (atomic_load(&done) < N)
 		ck_ok(call(VOL_FLUSH, 0, 0));
 	for (unsigned i = 0; i < N; i++)

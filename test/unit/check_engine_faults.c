@@ -3,16 +3,9 @@
 #include <time.h>
 
 #include "common/failpoint.h"
-#include "stores/chunked/journal.h"
 #include "test/lib/enginetest.h"
 
 /* ---- faults of the store ---- */
-
-static void
-fault(enum fault_kind kind, enum object_op op, const char *match, int err, unsigned times)
-{
-	faultstore_set(rig.store, &(struct fault){kind, op, match, err, times});
-}
 
 START_TEST(test_put_fails)
 {
@@ -38,8 +31,7 @@ START_TEST(test_put_fails)
 	ck_assert_uint_ge(faultstore_hits(rig.store), cases[_i].kind == FAULT_ERROR ? 5 : 1);
 	ck_assert_int_eq(enginerig_stat(&rig, "degraded"), 0);
 	ck_model(m, volmodel_verify(m, rig.vol));
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
+	restart();
 	ck_model(m, volmodel_verify(m, rig.vol));
 	volmodel_free(m);
 }
@@ -112,8 +104,7 @@ START_TEST(test_disk_full)
 	rig.params.close_timeout_ms = 50;
 	ck_assert_int_eq(call(VOL_FLUSH, 0, 0), 0);
 	/* the journal keeps what the store cannot take */
-	enginerig_abandon(&rig);
-	ck_ok(enginerig_open(&rig));
+	crash();
 	enginerig_commit_begin(&rig);
 	ck_assert(enginerig_wait(&rig, "degraded", 1));
 	ck_assert_int_eq(enginerig_close(&rig), -ENOSPC);
@@ -123,28 +114,12 @@ START_TEST(test_disk_full)
 	for (unsigned i = 0; i < 6; i++)
 		expect(i * MIB, memset(buf, (int)i + 1, MIB), MIB);
 	rig.params.close_timeout_ms = 0;
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
+	restart();
 	for (unsigned i = 0; i < 6; i++)
 		expect(i * MIB, memset(buf, (int)i + 1, MIB), MIB);
 	free(buf);
 }
 END_TEST
-
-struct flood {
-	struct vol_req req;
-	struct page *pages[64];
-	_Atomic unsigned *done;
-};
-
-static void
-flood_done(struct vol_req *req)
-{
-	struct flood *f = container_of(req, struct flood, req);
-
-	ck_assert_int_eq(req->status, 0);
-	atomic_fetch_add(f->done, 1);
-}
 
 /* More than the journal holds, with a store that takes nothing: held, seen in the statistics, and let go. */
 START_TEST(test_held)
@@ -156,22 +131,7 @@ START_TEST(test_held)
 	rig.params.journal_bytes = 16 * MIB;
 	create_and_open();
 	fault(FAULT_ERROR, OBJECT_PUT, "v/c/", -ENOSPC, 0);
-	for (unsigned i = 0; i < N; i++) {
-		struct flood *f = &floods[i];
-
-		ck_assert_int_eq(arena_alloc(rig.arena, f->pages, 64), 0);
-		for (unsigned p = 0; p < 64; p++)
-			memset(f->pages[p]->data, (int)(i + 1), 4096);
-		f->done = &done;
-		f->req = (struct vol_req){.vol = rig.vol,
-					  .op = VOL_WRITE,
-					  .offset = i * (MIB / 4),
-					  .length = MIB / 4,
-					  .pages = f->pages,
-					  .npages = 64,
-					  .done = flood_done};
-		volume_submit(&f->req);
-	}
+	flood_writes(floods, N, &done);
 	ck_assert(enginerig_wait(&rig, "writers_held", 1));
 	ck_assert_int_gt(enginerig_stat(&rig, "writers_delayed"), 0);
 	ck_assert_int_gt(enginerig_stat(&rig, "writers_waiting"), 0);
@@ -310,14 +270,12 @@ START_TEST(test_wrong_bytes)
 	memset(buf, 0, 4096);
 	ck_ok(enginerig_commit(&rig));
 	ck_assert_int_eq(enginerig_stat(&rig, "unreadable_pages_carried"), 1);
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
+	restart();
 	expect(3 * MIB, buf, 4096 * 20);
 	ck_assert_int_eq(read_error(3 * MIB + MIB / 2 + 5 * 4096, 4096, &at), LG_ECORRUPT);
 	/* and a write of the page heals it */
 	ck_ok(io(VOL_WRITE, 3 * MIB + MIB / 2 + 5 * 4096, 4096, zero));
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
+	restart();
 	expect(3 * MIB + MIB / 2 + 5 * 4096, zero, 4096);
 	free(buf);
 }
@@ -407,12 +365,6 @@ START_TEST(test_poisoned)
 }
 END_TEST
 
-static void
-lose_journal(void)
-{
-	ck_assert_int_eq(journal_delete(rig.params.vfs, "/journal/v"), 0);
-}
-
 START_TEST(test_journal_missing)
 {
 	uint8_t buf[4096], zero[4096] = {0};
@@ -481,13 +433,6 @@ START_TEST(test_owner)
 END_TEST
 
 /* ---- a journal of another time in the place of ours ---- */
-
-static void
-as_gateway(uint8_t id, const char *journal_dir)
-{
-	memset(rig.spec.gateway_id, id, GATEWAY_ID_LEN);
-	rig.spec.journal_dir = journal_dir;
-}
 
 static int
 count_aside(void *arg, const char *name, bool is_dir)
@@ -682,8 +627,7 @@ START_TEST(test_sequential_fetches)
 	create_and_open();
 	fill(buf, 8 * MIB, 2);
 	ck_ok(io(VOL_WRITE, 8 * MIB, 8 * MIB, buf));
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
+	restart();
 	/* a random page: one data GET of 64 KiB */
 	long long before = enginerig_stat(&rig, "store_base_gets");
 	long long bytes = enginerig_stat(&rig, "store_base_get_bytes");
@@ -710,8 +654,7 @@ START_TEST(test_read_ahead)
 	memset(buf + 9 * MIB + 8192, 0, MIB - 8192); /* a base that stores two pages */
 	for (unsigned i = 0; i < 16; i++)
 		ck_ok(io(VOL_WRITE, (8 + i) * MIB, MIB, buf + i * MIB));
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
+	restart();
 	/* once wrong: fetched again */
 	fault(FAULT_FLIP, OBJECT_GET, "v/c/0b/", 0, 1);
 	for (unsigned i = 0; i < 16 * 16; i++)
@@ -773,10 +716,8 @@ START_TEST(test_early)
 		&(struct vol_req){.vol = rig.vol, .op = VOL_UNMAP, .offset = 6 * MIB, .length = MIB}));
 	memset(buf + 3 * MIB, 0, MIB);
 	expect(3 * MIB, buf, 4 * MIB);
-	if (_i == 2) {
-		enginerig_abandon(&rig);
-		ck_ok(enginerig_open(&rig));
-	}
+	if (_i == 2)
+		crash();
 	ck_ok(enginerig_commit(&rig));
 	expect(3 * MIB, buf, 4 * MIB);
 	if (_i == 0) {
@@ -784,8 +725,7 @@ START_TEST(test_early)
 		ck_assert(enginerig_wait(&rig, "dead_deleted", 3));
 		ck_assert_uint_eq(enginerig_count(&rig, "v/c/"), 3);
 	}
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
+	restart();
 	expect(3 * MIB, buf, 4 * MIB);
 	free(buf);
 }
@@ -803,8 +743,7 @@ START_TEST(test_early_fails)
 		ck_ok(io(VOL_WRITE, (3 + i) * MIB, MIB, buf + i * MIB));
 	ck_assert(enginerig_wait(&rig, "early_bases_dropped", 2));
 	ck_assert_int_eq(enginerig_stat(&rig, "degraded"), 0);
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
+	restart();
 	expect(3 * MIB, buf, 2 * MIB);
 	free(buf);
 }
@@ -824,8 +763,7 @@ START_TEST(test_failpoints)
 	ck_ok(io(VOL_WRITE, 3 * MIB, sizeof(buf), buf));
 	ck_ok(enginerig_commit(&rig));
 	expect(3 * MIB, buf, sizeof(buf));
-	ck_ok(enginerig_close(&rig));
-	ck_ok(enginerig_open(&rig));
+	restart();
 	expect(3 * MIB, buf, sizeof(buf));
 }
 END_TEST

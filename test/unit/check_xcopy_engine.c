@@ -147,8 +147,7 @@ START_TEST(test_data)
 		expect(copies[i].to - MIB, model + copies[i].to - MIB, copies[i].bytes + 2 * MIB);
 	}
 	rig_fini_around(&scsi);
-	enginerig_abandon(&rig);
-	ck_ok(enginerig_open(&rig));
+	crash();
 	rig_init_around(&scsi, rig.vol);
 	for (uint64_t at = 0; at < 64 * MIB; at += 8 * MIB)
 		expect(at, model + at, 8 * MIB);
