@@ -89,6 +89,8 @@ check_range(const struct vol_req *req, const struct op_info *info)
 		return LG_ERANGE;
 	if (info->max_length && req->length > info->max_length)
 		return -EINVAL;
+	if (req->flags & VOL_ATOMIC && req->length > vol->atomic_max_bytes)
+		return -EINVAL;
 	if (info->flags & OP_PAGES && req->npages != volume_pages(req->offset, req->length))
 		return -EINVAL;
 	return 0;

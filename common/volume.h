@@ -76,6 +76,7 @@ enum vol_op {
 
 #define VOL_FUA 1u         /* durable before it completes */
 #define VOL_NO_READAHEAD 2u /* a look (mount's chunks/): leave the caches as they are */
+#define VOL_ATOMIC 8u       /* WRITE: seen whole or not at all, after a crash too; at most atomic_max_bytes */
 #define VOL_INSIDER 4u      /* of whoever barred the volume: passes */
 
 enum chunk_state {
@@ -174,7 +175,7 @@ struct volume {
 	char serial[33];             /* VPD 80h, made at creation and kept */
 	uint32_t block_size;         /* 512 or 4096 */
 	uint32_t chunk_size;
-	uint32_t atomic_max_bytes;   /* writes up to this length, at any offset, are seen whole or not at all, after a crash too; 0 = none */
+	uint32_t atomic_max_bytes;   /* of a write with VOL_ATOMIC, at any offset; 0 = there is none */
 	bool read_only;
 	bool write_cache;            /* WCE: plain writes answer before they are durable */
 	bool thin;                   /* UNMAP gives space back */

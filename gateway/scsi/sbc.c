@@ -143,8 +143,10 @@ submit_write(struct scsi_task *task, uint32_t flags)
 enum scsi_step
 sbc_write(struct scsi_task *task)
 {
+	uint32_t atomic = task->command->flags & F_ATOMIC ? VOL_ATOMIC : 0;
+
 	if (task->state++ == 0)
-		return submit_write(task, sbc_write_flags(task));
+		return submit_write(task, sbc_write_flags(task) | atomic);
 	return task->req.status < 0 ? task_fail_io(task) : STEP_GOOD;
 }
 

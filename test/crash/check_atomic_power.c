@@ -121,6 +121,8 @@ write_begin(struct slot *slot)
 	uint32_t first = (uint32_t)dice(&slot->seed, SLOT_BLOCKS - blocks + 1);
 	uint64_t offset = slot->index * SLOT_BYTES + first * (uint64_t)BLOCK;
 	unsigned npages = volume_pages(offset, blocks * (uint64_t)BLOCK);
+	uint32_t atomic =
+		longest > rig.vol->atomic_max_bytes ? 0 : VOL_ATOMIC; /* 0: what breaks it is wanted */
 
 	if (arena_alloc(rig.arena, slot->pages, npages) < 0)
 		return false;
@@ -131,7 +133,7 @@ write_begin(struct slot *slot)
 	fill(slot, offset, blocks * (uint64_t)BLOCK);
 	slot->req = (struct vol_req){.vol = rig.vol,
 				     .op = VOL_WRITE,
-				     .flags = dice(&slot->seed, 6) ? 0 : VOL_FUA,
+				     .flags = dice(&slot->seed, 6) ? atomic : atomic | VOL_FUA,
 				     .offset = offset,
 				     .length = blocks * (uint64_t)BLOCK,
 				     .pages = slot->pages,

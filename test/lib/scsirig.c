@@ -198,6 +198,7 @@ disk_finish(struct disk *disk, struct vol_req *req)
 
 	disk->seen[req->op]++;
 	disk->fua[req->op] += !!(req->flags & VOL_FUA);
+	disk->atomic += !!(req->flags & VOL_ATOMIC);
 	if (fail && disk->fail_op == (int)req->op) {
 		req->err_offset = disk->fail_offset;
 		volume_done(req, fail);

@@ -24,6 +24,7 @@ struct disk {
 	_Atomic uint64_t fail_offset;
 	_Atomic bool later; /* requests complete by a message */
 	_Atomic unsigned seen[VOL_OP_COUNT];
+	_Atomic unsigned atomic; /* writes with VOL_ATOMIC */
 	_Atomic unsigned fua[VOL_OP_COUNT];
 	struct disk_attribute {
 		char key[VOLUME_KEY_MAX + 1];

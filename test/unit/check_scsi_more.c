@@ -506,6 +506,9 @@ START_TEST(atomic_writes)
 	expect_good(CDB(0x9c, 0, [9] = 3, [13] = 128), 64 << 10, 0);
 	ck_assert_mem_eq(rig.disk->bytes + 3 * 512, out_buf, 64 << 10);
 	ck_assert_uint_eq(rig.disk->seen[VOL_WRITE], 1);
+	ck_assert_uint_eq(rig.disk->atomic, 1);
+	expect_good(CDB(0x8a, 0, [9] = 3, [13] = 1), 512, 0);
+	ck_assert_uint_eq(rig.disk->atomic, 1);
 	expect_sense(CDB(0x9c, 0, [9] = 3, [13] = 129), 129 * 512, S_CDB);
 	/* where the volume does not, the command is not there */
 	rig.disk->vol.atomic_max_bytes = 0;
