@@ -16,6 +16,7 @@ libstores_a_SOURCES = \
 	stores/raw/raw.c stores/raw/raw_int.h \
 	stores/raw/raw_io.c \
 	stores/raw/raw_lock.c \
+	stores/raw/raw_atomic.c \
 	stores/raw/raw_admin.c \
 	$(NULL)
 include stores/object/s3/local.mk

@@ -2,6 +2,8 @@
 /*
  * A raw volume: a file or a block device, byte for byte.  Here: making, opening, closing, deleting.
  *
+ * Beside a file lies the slot of its atomic writes while it is open: raw_atomic.c.
+ *
  * States: open -> (raw_close) closing: waits until nothing is under way -> fdatasync, close on the pool ->
  * closed.
  *
@@ -82,8 +84,8 @@ explain(struct errinfo *info, int rc, const char *name, const char *what, const 
 
 /* ---- create, delete ---- */
 
-static int
-sync_folder(struct vfs *vfs, const char *path)
+int
+raw_sync_folder(struct vfs *vfs, const char *path)
 {
 	char *folder = strdup(path);
 	char *slash = folder ? strrchr(folder, '/') : NULL;
@@ -101,8 +103,10 @@ static int
 make_file(struct vfs *vfs, const char *path, uint64_t size)
 {
 	struct vfs_file *file;
-	int rc = vfs->ops->open(vfs, path, O_RDWR | O_CREAT | O_EXCL, FILE_MODE, &file);
+	int rc;
 
+	raw_slot_remove(vfs, path); /* a write to a file that is not there any more */
+	rc = vfs->ops->open(vfs, path, O_RDWR | O_CREAT | O_EXCL, FILE_MODE, &file);
 	if (rc)
 		return rc;
 	rc = vfs->ops->truncate(file, size);
@@ -110,7 +114,7 @@ make_file(struct vfs *vfs, const char *path, uint64_t size)
 		rc = vfs->ops->fsync(file, false);
 	vfs->ops->close(file);
 	if (!rc)
-		rc = sync_folder(vfs, path);
+		rc = raw_sync_folder(vfs, path);
 	if (rc)
 		(void)vfs->ops->unlink(vfs, path); /* the first error is the one to report */
 	return rc;
@@ -171,9 +175,10 @@ raw_delete(const struct volume_spec *spec, bool files, struct errinfo *info)
 
 	if (rc || device || !files)
 		return rc;
+	raw_slot_remove(vfs, path);
 	rc = vfs->ops->unlink(vfs, path);
 	if (!rc)
-		rc = sync_folder(vfs, path);
+		rc = raw_sync_folder(vfs, path);
 	return rc && rc != -ENOENT ? explain(info, rc, spec->name, "delete", path) : 0;
 }
 
@@ -188,6 +193,7 @@ close_run(struct loop_work *work)
 	raw->close_status = atomic_load(&raw->vol.health);
 	if (!raw->close_status && raw->dirty && !raw->vol.read_only)
 		raw->close_status = ops->fsync(raw->file, true);
+	raw_slot_close(raw, !raw->close_status);
 	ops->close(raw->file);
 	raw->file = NULL;
 }
@@ -234,8 +240,11 @@ raw_destroy(struct volume *vol)
 		free(op->iov);
 		free(op);
 	}
-	if (raw->file)
+	if (raw->file) {
+		raw_slot_close(raw, false);
 		raw->file->vfs->ops->close(raw->file);
+	}
+	free(raw->slot.path);
 	free(raw->path);
 	free(raw);
 }
@@ -416,6 +425,8 @@ set_up(struct raw *raw, struct vfs *vfs, const struct volume_spec *spec, struct 
 		rc = volume_size(spec, raw, bytes, &size, info);
 	if (!rc)
 		rc = plain_volume_init(&raw->vol, &raw_ops, spec, size, loop, arena, info);
+	if (!rc)
+		rc = raw_slot_open(raw, bytes, info);
 	if (rc)
 		return rc;
 	raw->clear_align = 1;

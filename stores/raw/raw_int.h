@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The parts of a raw volume, shared by its files: raw.c (life), raw_lock.c (ranges), raw_io.c (data), raw_admin.c
- * (chunk map, resize, what the file occupies).
+ * The parts of a raw volume, shared by its files: raw.c (life), raw_lock.c (ranges), raw_io.c (data), raw_atomic.c
+ * (atomic writes), raw_admin.c (chunk map, resize, what the file occupies).
  *
  * Thread: the volume's loop, but for what runs on the pool (said there).
  */
@@ -36,6 +36,10 @@ struct raw_op {
 	uint64_t lock_from, lock_end;
 	struct raw_op *ready;
 
+	/* waiting for a fdatasync, or the slot of atomic writes */
+	struct raw_op *queue_next;
+	void (*synced)(struct raw_op *op, int status); /* instead of its end; it keeps its range */
+
 	/* waiting for memory */
 	struct raw_op *short_next;
 	unsigned short_pages;
@@ -45,8 +49,12 @@ struct raw_op {
 	struct page **pages;
 	struct page *edges[2]; /* blocks of the disk that it covers in part */
 	unsigned nedges;
+	bool untouched; /* nothing of it was given to the disk yet */
 	struct page *own[RAW_COMPARE_PAGES]; /* what COMPARE_WRITE and OR_WRITE read */
 	unsigned nown;
+
+	bool entered; /* an atomic write: its entry may be in the slot */
+	int verdict;  /* what it ends with when the entry is out */
 
 	uint64_t cursor;   /* of a clear, or of the search for a bad block */
 	unsigned method;   /* of the clear that is out */
@@ -59,6 +67,19 @@ struct raw_op {
 
 struct raw_list {
 	struct raw_op *first, *last;
+};
+
+/* first come, first served; by queue_next, beside the lists */
+struct raw_queue {
+	struct raw_op *first, *last;
+};
+
+/* the file beside a file that atomic writes go through: raw_atomic.c */
+struct raw_slot {
+	struct vfs_file *file; /* NULL: there are no atomic writes */
+	char *path;
+	bool ready, busy;
+	struct raw_queue waiting;
 };
 
 struct raw {
@@ -78,11 +99,13 @@ struct raw {
 	struct arena_waiter waiter;
 
 	/* one fdatasync at a time, for all that wait for it */
-	struct raw_list sync_waiting, syncing;
+	struct raw_queue sync_waiting, syncing;
 	struct disk_req sync;
 	struct loop_msg sync_msg;
 	bool sync_out, sync_deferred;
 	bool dirty; /* something completed since the last fdatasync was begun */
+
+	struct raw_slot slot;
 
 	/* what the file occupies, looked at now and then */
 	struct loop_timer stat_timer;
@@ -115,11 +138,32 @@ void raw_submit(struct vol_req *req);
 void raw_finish(struct raw_op *op, int status);
 /** Complete op once everything written before is on stable storage. */
 void raw_sync_join(struct raw_op *op);
+void raw_queue_add(struct raw_queue *queue, struct raw_op *op);
+/** NULL: empty. */
+struct raw_op *raw_queue_pop(struct raw_queue *queue);
+/** Write [from, end) out of pages; op->after(op) when done, with op->status.  Beyond whole blocks of the disk op must be alone. */
+void raw_write_range(struct raw_op *op, struct page **pages, uint64_t from, uint64_t end,
+		     void (*after)(struct raw_op *op));
+/** op->iov: the request's data.  0 or -ENOMEM. */
+int raw_gather(struct raw_op *op) MUST_CHECK;
+/** No promise holds any more: what was tried with path ended with status. */
+void raw_poison(struct raw *raw, const char *what, const char *path, int status);
 void raw_io_init(struct raw *raw);
 /** Nothing is under way any more? */
 bool raw_idle(const struct raw *raw);
 void raw_try_close(struct raw *raw);
 
+/** A WRITE with VOL_ATOMIC, which has its range alone; a FLUSH that is to leave nothing in the slot either. */
+void raw_slot_queue(struct raw_op *op);
+/** Finishes what a crash cut off, and offers atomic writes where the slot can be had. */
+int raw_slot_open(struct raw *raw, uint64_t bytes, struct errinfo *info) MUST_CHECK;
+/** clean: nothing is in it.  With the volume's file still open. */
+void raw_slot_close(struct raw *raw, bool clean);
+/** That of a file which is to be made or gone. */
+void raw_slot_remove(struct vfs *vfs, const char *path);
+
+/** The directory of path. */
+int raw_sync_folder(struct vfs *vfs, const char *path) MUST_CHECK;
 void raw_map(struct raw_op *op);
 void raw_resize(struct raw_op *op);
 /** Look at the file again soon: what it occupies may have changed. */

@@ -4,6 +4,7 @@
  *
  *   READ           lock -> memory -> read -> done; on a medium error once more page by page, to tell where it
  * is WRITE          lock -> (edges: memory, read them, merge) -> write -> (durable: fdatasync) -> done
+ *   WRITE, atomic  raw_atomic.c
  *   COMPARE_WRITE  lock, alone -> memory -> read -> compare -> merge -> write -> (fdatasync) -> done
  *   OR_WRITE       the same without comparing, and the merge is an OR
  *   UNMAP, ZERO    lock -> one fallocate, or writes of zeroes slice by slice -> (fdatasync) -> done
@@ -37,6 +38,27 @@
 	     */
 
 /* ---- requests under way ---- */
+
+void
+raw_queue_add(struct raw_queue *queue, struct raw_op *op)
+{
+	op->queue_next = NULL;
+	*(queue->last ? &queue->last->queue_next : &queue->first) = op;
+	queue->last = op;
+}
+
+struct raw_op *
+raw_queue_pop(struct raw_queue *queue)
+{
+	struct raw_op *op = queue->first;
+
+	if (op) {
+		queue->first = op->queue_next;
+		if (!queue->first)
+			queue->last = NULL;
+	}
+	return op;
+}
 
 static void
 clear_op(struct raw_op *op, struct raw *raw, struct vol_req *req)
@@ -226,6 +248,17 @@ iov_add_range(struct raw_op *op, struct page **pages, uint64_t from, uint64_t en
 	}
 }
 
+int
+raw_gather(struct raw_op *op)
+{
+	uint64_t from = op->req->offset, end = from + op->req->length;
+
+	if (!iov_begin(op, from, end))
+		return -ENOMEM;
+	iov_add_range(op, op->req->pages, from, end);
+	return 0;
+}
+
 /* ---- READ ---- */
 
 static void
@@ -287,47 +320,54 @@ read_begin(struct raw_op *op)
 
 /* ---- fdatasync ---- */
 
-static void
-poison(struct raw *raw, int status)
+void
+raw_poison(struct raw *raw, const char *what, const char *path, int status)
 {
 	if (atomic_exchange(&raw->vol.health, LG_EPOISONED))
 		return;
-	log_error("volume %s: fdatasync of %s: %s; what was written since the last flush may be lost, and no "
+	log_error("volume %s: %s %s: %s; what was written since the last flush may be lost, and no "
 		  "further promise is made: check the disk, then close and open the volume",
-		  raw->vol.name, raw->path, err_text(status));
+		  raw->vol.name, what, path, err_text(status));
 }
 
 static void
 sync_start(struct raw *raw)
 {
 	raw->syncing = raw->sync_waiting;
-	raw->sync_waiting = (struct raw_list){0};
+	raw->sync_waiting = (struct raw_queue){0};
 	raw->dirty = false;
 	raw->sync_out = true;
 	disk_submit(&raw->sync);
 }
 
 static void
-sync_answer(struct raw_list *list, int status)
+synced(struct raw_op *op, int status)
+{
+	if (op->synced)
+		op->synced(op, status);
+	else
+		raw_finish(op, status);
+}
+
+static void
+sync_answer(struct raw_queue *queue, int status)
 {
 	struct raw_op *op;
 
-	while ((op = list->first)) {
-		raw_list_remove(list, op);
-		raw_finish(op, status);
-	}
+	while ((op = raw_queue_pop(queue)))
+		synced(op, status);
 }
 
 static void
 sync_done(struct disk_req *req)
 {
 	struct raw *raw = container_of(req, struct raw, sync);
-	struct raw_list answered = raw->syncing;
+	struct raw_queue answered = raw->syncing;
 	int status = req->status;
 
-	raw->syncing = (struct raw_list){0};
+	raw->syncing = (struct raw_queue){0};
 	if (status)
-		poison(raw, status);
+		raw_poison(raw, "fdatasync of", raw->path, status);
 	raw->sync_out = false;
 	/* those that came meanwhile need the next one */
 	if (raw->sync_waiting.first && !status)
@@ -357,12 +397,12 @@ raw_sync_join(struct raw_op *op)
 	struct raw *raw = op->raw;
 
 	if (atomic_load(&raw->vol.health)) {
-		raw_finish(op, atomic_load(&raw->vol.health));
+		synced(op, atomic_load(&raw->vol.health));
 		return;
 	}
-	if (op->locked) /* what it changed is there for everybody to see */
+	if (op->locked && !op->synced) /* what it changed is there for everybody to see */
 		raw_unlock(op);
-	raw_list_add(&raw->sync_waiting, op);
+	raw_queue_add(&raw->sync_waiting, op);
 	if (raw->sync_out || raw->sync_deferred)
 		return;
 	raw->sync_deferred = true;
@@ -372,7 +412,9 @@ raw_sync_join(struct raw_op *op)
 static void
 flush_begin(struct raw_op *op)
 {
-	if (op->raw->vol.read_only || (!op->raw->dirty && !op->raw->sync_out))
+	if (op->req->flags & VOL_INSIDER && op->raw->slot.ready)
+		raw_slot_queue(op);
+	else if (op->raw->vol.read_only || (!op->raw->dirty && !op->raw->sync_out))
 		raw_finish(op, 0);
 	else
 		raw_sync_join(op);
@@ -436,6 +478,7 @@ edges_read(struct raw_op *op)
 		merge(op, op->edges[i], last);
 		iov_add(op, op->edges[i]->data + (last & (PAGE_SIZE_BYTES - 1)), align);
 	}
+	op->untouched = false;
 	disk(op, 0, DISK_WRITE, first, last + align - first, op->iov, op->niov);
 }
 
@@ -474,16 +517,16 @@ edges_begin(struct raw_op *op)
 	op->out--;
 }
 
-/* Write [from, end); op->after(op) when done, with op->status. */
-static void
-write_range(struct raw_op *op, struct page **pages, uint64_t from, uint64_t end,
-	    void (*after)(struct raw_op *op))
+void
+raw_write_range(struct raw_op *op, struct page **pages, uint64_t from, uint64_t end,
+		void (*after)(struct raw_op *op))
 {
 	op->from = from;
 	op->end = end;
 	op->pages = pages;
 	op->after = after;
 	op->status = 0;
+	op->untouched = true;
 	if (!iov_begin(op, from, end)) {
 		op->status = -ENOMEM;
 		after(op);
@@ -496,6 +539,7 @@ write_range(struct raw_op *op, struct page **pages, uint64_t from, uint64_t end,
 	}
 	iov_add_range(op, pages, from, end);
 	op->go = edges_written;
+	op->untouched = false;
 	disk(op, 0, DISK_WRITE, from, end - from, op->iov, op->niov);
 }
 
@@ -504,7 +548,7 @@ write_begin(struct raw_op *op)
 {
 	struct vol_req *req = op->req;
 
-	write_range(op, req->pages, req->offset, req->offset + req->length, change_done);
+	raw_write_range(op, req->pages, req->offset, req->offset + req->length, change_done);
 }
 
 /* ---- COMPARE_WRITE, OR_WRITE: read, change, write ---- */
@@ -560,8 +604,8 @@ change_read(struct raw_op *op)
 			bytes_or(byte_at(op, op->own, to), byte_at(op, req->pages, to), k);
 		to += k;
 	}
-	write_range(op, op->own, align_down(req->offset, op->raw->align), align_up(end, op->raw->align),
-		    change_done);
+	raw_write_range(op, op->own, align_down(req->offset, op->raw->align), align_up(end, op->raw->align),
+			change_done);
 }
 
 static void
@@ -644,10 +688,10 @@ clear_next(struct raw_op *op)
 	if (at == end) {
 		change_done(op);
 	} else if (m == CLEAR_WRITE) {
-		write_range(op, NULL, at, min_of(end, align_down(at, ZERO_SLICE) + ZERO_SLICE),
-			    clear_written);
+		raw_write_range(op, NULL, at, min_of(end, align_down(at, ZERO_SLICE) + ZERO_SLICE),
+				clear_written);
 	} else if (at % unit || end - at < unit) {
-		write_range(op, NULL, at, min_of(end, align_down(at, unit) + unit), clear_written);
+		raw_write_range(op, NULL, at, min_of(end, align_down(at, unit) + unit), clear_written);
 	} else {
 		op->from = at;
 		op->end = align_down(end, unit);
@@ -689,14 +733,15 @@ raw_submit(struct vol_req *req)
 {
 	struct raw *raw = raw_of(req->vol);
 	struct raw_op *op = op_get(raw, req);
-	enum lock_kind lock = calls[req->op].lock;
+	bool atomic = req->op == VOL_WRITE && req->flags & VOL_ATOMIC;
+	enum lock_kind lock = atomic ? LOCK_RANGE_ALONE : calls[req->op].lock;
 	uint64_t end = req->offset + req->length;
 
 	if (!op) {
 		volume_done(req, -ENOMEM);
 		return;
 	}
-	op->go = calls[req->op].begin;
+	op->go = atomic ? raw_slot_queue : calls[req->op].begin;
 	op->lock_from = lock == LOCK_ALL ? 0 : align_down(req->offset, PAGE_SIZE_BYTES);
 	op->lock_end = lock == LOCK_ALL ? UINT64_MAX : align_up(end, PAGE_SIZE_BYTES);
 	op->exclusive = lock == LOCK_ALL || lock == LOCK_RANGE_ALONE ||

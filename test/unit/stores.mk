@@ -5,6 +5,7 @@ check_PROGRAMS += \
 	test/unit/check_dirstore \
 	test/unit/check_ram \
 	test/unit/check_raw \
+	test/unit/check_raw_atomic \
 	$(NULL)
 TESTS += \
 	test/unit/check_simfs \
@@ -12,6 +13,7 @@ TESTS += \
 	test/unit/check_dirstore \
 	test/unit/check_ram \
 	test/unit/check_raw \
+	test/unit/check_raw_atomic \
 	$(NULL)
 test_unit_check_simfs_SOURCES = test/unit/check_simfs.c
 test_unit_check_simfs_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -25,6 +27,9 @@ test_unit_check_ram_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
 test_unit_check_raw_SOURCES = test/unit/check_raw.c
 test_unit_check_raw_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_raw_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
+test_unit_check_raw_atomic_SOURCES = test/unit/check_raw_atomic.c
+test_unit_check_raw_atomic_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_raw_atomic_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
 test_unit_check_dirstore_SOURCES = test/unit/check_dirstore.c test/unit/objectrig.c test/unit/objectrig.h
 test_unit_check_dirstore_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_dirstore_LDADD = libtestsim.a $(STORES_LIBS) $(CHECK_LIBS)
