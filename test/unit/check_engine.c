@@ -514,6 +514,97 @@ START_TEST(test_or_write_fetches)
 }
 END_TEST
 
+/* An OR of two pages that has to wait for memory, and something of the second one right behind it. */
+struct or_held {
+	struct vol_req req[2];
+	struct page *pages[4]; /* of the OR; of the other one */
+	bool waited;
+	struct page **hoard; /* all memory there is */
+	unsigned nhoard;
+};
+
+static int held_done; /* on the loop */
+
+static void
+held_end(struct vol_req *req)
+{
+	(void)req;
+	held_done++;
+}
+
+/* On the loop, so that nothing is given back between the two. */
+static int
+submit_held(void *arg)
+{
+	struct or_held *held = arg;
+
+	while (arena_alloc_reserved(rig.arena, &held->hoard[held->nhoard], 1) == 0)
+		held->nhoard++;
+	volume_submit(&held->req[0]);
+	held->waited = held_done == 0;
+	volume_submit(&held->req[1]);
+	return 0;
+}
+
+static int
+count_held(void *arg)
+{
+	(void)arg;
+	return held_done;
+}
+
+/* Reading, ORing and accepting is one step, but for want of memory: whoever changes the pages meanwhile has to wait, or it
+ * gets lost. */
+START_TEST(test_or_write_holds)
+{
+	static const struct {
+		enum vol_op op;
+		uint32_t length;
+		uint8_t data, first, last; /* bytes of the page in the end */
+	} cases[] = {{VOL_OR_WRITE, 4096, 0x40, 0xc1, 0xc1},
+		     {VOL_OR_WRITE, 512, 0x40, 0xc1, 0x81},
+		     {VOL_WRITE, 4096, 0x02, 0x02, 0x02},
+		     {VOL_WRITE, 512, 0x02, 0x02, 0x81},
+		     {VOL_COMPARE_WRITE, 512, 0x10, 0x10, 0x81},
+		     {VOL_ZERO, 4096, 0, 0, 0},
+		     {VOL_UNMAP, 4096, 0, 0, 0}};
+	struct or_held held = {.hoard = calloc(32 * MIB / PAGE_SIZE_BYTES, sizeof(struct page *))};
+	bool compares = cases[_i].op == VOL_COMPARE_WRITE;
+	uint8_t buf[2 * PAGE_SIZE_BYTES];
+
+	held_done = 0;
+	create_and_open();
+	memset(buf, 0x01, sizeof(buf));
+	ck_ok(io(VOL_WRITE, 0, sizeof(buf), buf));
+	ck_ok(arena_alloc(rig.arena, held.pages, 4));
+	memset(held.pages[0]->data, 0x80, PAGE_SIZE_BYTES);
+	memset(held.pages[1]->data, 0x80, PAGE_SIZE_BYTES);
+	memset(held.pages[2]->data, compares ? 0x81 : cases[_i].data, PAGE_SIZE_BYTES);
+	memset(held.pages[3]->data, cases[_i].data, PAGE_SIZE_BYTES);
+	held.req[0] = (struct vol_req){.op = VOL_OR_WRITE, .length = sizeof(buf), .npages = 2};
+	held.req[1] = (struct vol_req){
+		.op = cases[_i].op, .offset = PAGE_SIZE_BYTES, .length = cases[_i].length, .npages = 1};
+	for (unsigned i = 0; i < 2; i++) {
+		held.req[i].vol = rig.vol;
+		held.req[i].pages = held.pages + 2 * (size_t)i;
+		held.req[i].done = held_end;
+	}
+	ck_ok(loop_call(rig.loop, submit_held, &held));
+	ck_assert_msg(held.waited, "there was memory for it");
+	pages_unref(held.hoard, held.nhoard);
+	while (loop_call(rig.loop, count_held, NULL) < 2)
+		ck_ok(call(VOL_FLUSH, 0, 0));
+	ck_ok(held.req[0].status);
+	ck_ok(held.req[1].status);
+	ck_ok(io(VOL_READ, 0, sizeof(buf), buf));
+	ck_assert_uint_eq(buf[0], 0x81);
+	ck_assert_uint_eq(buf[PAGE_SIZE_BYTES], cases[_i].first);
+	ck_assert_uint_eq(buf[2 * PAGE_SIZE_BYTES - 1], cases[_i].last);
+	pages_unref(held.pages, 4);
+	free(held.hoard);
+}
+END_TEST
+
 START_TEST(test_model)
 {
 	struct volmodel_load load = {.nops = 1500, .depth = 24, .max_io = 128 << 10};
@@ -639,6 +730,7 @@ main(void)
 		{"table bound", test_table_bound, 1, false},
 		{"or", test_or_write, 4, false},
 		{"or that fetches", test_or_write_fetches, 1, false},
+		{"or that holds", test_or_write_holds, 7, false},
 		{"model", test_model, 4, false},
 		{"model, dir", test_model, 1, true},
 		{"model, tiny arena", test_model_tiny, 1, false},
