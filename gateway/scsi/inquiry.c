@@ -22,13 +22,18 @@ static const uint16_t version_descriptors[] = {
 /* SPC-4 6.4.2: a LUN where no unit can be. */
 #define NO_UNIT 0x7f
 
+/* Peripheral qualifier and type of a unit.  In the unavailable state SPC-4 5.15.2.4 wants the qualifier 001b (not connected); it
+ * is 000b in all states here, on purpose: Linux binds no disk to a path that it has found with 001b, nor later when the
+ * state is another one, without being told to by hand.  What holds is told by the sense data and by REPORT TARGET PORT GROUPS. */
+#define UNIT 0x00
+
 static enum scsi_step
 standard(struct scsi_task *task)
 {
 	struct datain in;
 
 	datain_begin(task, &in);
-	datain_u8(&in, task->lu ? 0x00 : NO_UNIT);
+	datain_u8(&in, task->lu ? UNIT : NO_UNIT);
 	datain_u8(&in, task->lu && task->lu->removable ? 0x80 : 0x00); /* RMB */
 	datain_u8(&in, 0x06);                                          /* SPC-4 */
 	datain_u8(&in, 0x12);                                          /* HISUP, response data format 2 */
@@ -188,7 +193,7 @@ vital(struct scsi_task *task, const struct vpd_page *page)
 	uint8_t len[2];
 
 	datain_begin(task, &in);
-	datain_u8(&in, task->lu ? 0x00 : NO_UNIT);
+	datain_u8(&in, task->lu ? UNIT : NO_UNIT);
 	datain_u8(&in, page->code);
 	datain_be16(&in, 0);
 	page->put(task, &in);

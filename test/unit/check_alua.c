@@ -144,6 +144,27 @@ START_TEST(states_are_told)
 }
 END_TEST
 
+/* INQUIRY, standard data and pages: the same in all states, a disk that is connected (inquiry.c says why). */
+START_TEST(the_disk_is_there_in_every_state)
+{
+	static const uint8_t pages[] = {0x00, 0x80, 0x83, 0x86, 0xb0, 0xb1, 0xb2};
+	uint8_t before[96];
+
+	expect_good(CDB(0x12, [4] = 96), 0, 96);
+	memcpy(before, in_buf, sizeof(before));
+	if (states[_i].access != SCSI_ACCESS_OPTIMIZED)
+		set_access(states[_i].access);
+	expect_good(CDB(0x12, [4] = 96), 0, 96);
+	ck_assert_uint_eq(in_buf[0], 0x00);
+	ck_assert_mem_eq(in_buf, before, sizeof(before));
+	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
+		expect_good(CDB(0x12, 1, pages[i], [4] = 255), 0, 255);
+		ck_assert_uint_eq(in_buf[0], 0x00);
+		ck_assert_uint_eq(in_buf[1], pages[i]);
+	}
+}
+END_TEST
+
 /* What the target has decided for good reason initiators do not undo, by whatever port they ask. */
 START_TEST(groups_that_initiators_cannot_set)
 {
@@ -385,6 +406,7 @@ main(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_loop_test(tcase, every_command_in_every_state, 0, ARRAY_SIZE(states));
 	tcase_add_loop_test(tcase, states_are_told, 0, ARRAY_SIZE(states));
+	tcase_add_loop_test(tcase, the_disk_is_there_in_every_state, 0, ARRAY_SIZE(states));
 	tcase_add_test(tcase, groups_that_initiators_cannot_set);
 	suite_add_tcase(suite, tcase);
 	tcase = tcase_create("kept");
