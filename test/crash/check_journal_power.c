@@ -171,6 +171,57 @@ START_TEST(every_cut_keeps_the_promise)
 }
 END_TEST
 
+/* ---- an old journal in the way -------------------------------------------------- */
+
+/** Cut at the n-th change while it is set aside; false: nothing was cut. */
+static bool
+one_move(uint64_t n, uint64_t seed)
+{
+	uint64_t dice = seed;
+	char uuid[UUID_TEXT], path[80];
+
+	begin();
+	ck_assert_int_eq(rig_open(&rig, true, NULL), 0);
+	uuid_format(rig.uuid, uuid);
+	(void)snprintf(path, sizeof(path), "%s.old-%s", rig.dir, uuid);
+	rig_writes(&rig, 5, &dice);
+	rig_wait(&rig);
+	rig_close(&rig, false);
+	rig.generation++; /* somebody else's in between */
+	simfs_cut_after(fs, n);
+	(void)rig_open(&rig, true, NULL);
+	bool cut = simfs_is_off(fs);
+	if (rig.j)
+		rig_close(&rig, false);
+	simfs_power_cut(fs, seed);
+	simfs_cut_after(fs, 0);
+	int rc = rig_open(&rig, true, NULL);
+	ck_assert_msg(rc == 0, "cut at %u: %s", (unsigned)n, rig.info.text);
+	ck_assert_uint_eq(rig.ngot, 0);
+	rig_close(&rig, false);
+	const char *dir = rig.dir;
+	rig.dir = path;
+	rc = rig_open(&rig, false, NULL);
+	ck_assert_msg(rc == 0, "cut at %u: %s", (unsigned)n, rig.info.text);
+	ck_assert_uint_eq(rig.ngot, 5);
+	rig.dir = dir;
+	end();
+	return cut;
+}
+
+/* Wherever the power goes: the next opening gets its new journal, and the old one is whole under its other name. */
+START_TEST(power_cuts_while_one_is_set_aside)
+{
+	for (uint64_t seed = 0; seed < 3; seed++) {
+		uint64_t n = 1;
+
+		while (one_move(n, seed))
+			n++;
+		ck_assert_uint_gt(n, 10);
+	}
+}
+END_TEST
+
 /* ---- a journal that lies ----------------------------------------------------- */
 
 static const struct vfs_ops *honest;
@@ -371,6 +422,7 @@ main(void)
 	tcase_set_timeout(tc, 600);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, every_cut_keeps_the_promise);
+	tcase_add_test(tc, power_cuts_while_one_is_set_aside);
 	tcase_add_test(tc, a_missing_sync_is_found_out);
 #ifdef ENABLE_FAILPOINTS
 	tcase_add_test(tc, the_failpoint_that_skips_the_sync_is_found_out);
