@@ -59,7 +59,7 @@ raw_connect_from(struct raw *raw, const char *address, const char *from)
 	const char *colon = strrchr(address, ':');
 	char host[64];
 	size_t n = (size_t)(colon - address);
-	int one = 1, rc = 0;
+	int one = 1, rc = 0, fd;
 
 	memset(raw, 0, sizeof(*raw));
 	raw->fd = -1;
@@ -71,23 +71,36 @@ raw_connect_from(struct raw *raw, const char *address, const char *from)
 	}
 	if (getaddrinfo(host, colon + 1, &hints, &ai) != 0)
 		return -EINVAL;
-	raw->data = malloc(RAW_DATA_MAX);
-	raw->fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (!raw->data || raw->fd < 0 || (from && bind_to(raw->fd, from) < 0) ||
-	    connect(raw->fd, ai->ai_addr, ai->ai_addrlen) < 0)
+	fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || (from && bind_to(fd, from) < 0) || connect(fd, ai->ai_addr, ai->ai_addrlen) < 0)
 		rc = -errno;
 	freeaddrinfo(ai);
-	if (rc == 0)
-		(void)setsockopt(raw->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	memcpy(raw->isid, "\x80\x00\x00\x00\x00\x01", 6);
-	raw->itt = 1;
-	raw->cmdsn = 100;
-	raw->max_send = 8192;
-	raw->first_burst = 65536;
-	raw->immediate = true;
-	if (rc < 0)
-		raw_close(raw);
-	return rc;
+	if (rc < 0) {
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	return raw_attach(raw, fd);
+}
+
+int
+raw_attach(struct raw *raw, int fd)
+{
+	*raw = (struct raw){
+		.fd = fd,
+		.isid = {0x80, 0, 0, 0, 0, 1},
+		.itt = 1,
+		.cmdsn = 100,
+		.max_send = 8192,
+		.first_burst = 65536,
+		.immediate = true,
+		.data = malloc(RAW_DATA_MAX),
+	};
+	if (raw->data)
+		return 0;
+	raw_close(raw);
+	return -ENOMEM;
 }
 
 void
@@ -100,16 +113,25 @@ raw_close(struct raw *raw)
 	raw->data = NULL;
 }
 
+void (*raw_instead_of_waiting)(void);
+
 int
 raw_bytes(struct raw *raw, const void *p, size_t n)
 {
 	const char *at = p;
+	bool tried = false;
 
 	while (n) {
-		ssize_t rc = send(raw->fd, at, n, MSG_NOSIGNAL);
+		ssize_t rc = send(raw->fd, at, n, MSG_NOSIGNAL | (raw_instead_of_waiting ? MSG_DONTWAIT : 0));
 
 		if (rc < 0 && errno == EINTR)
 			continue;
+		if (rc < 0 && errno == EAGAIN && raw_instead_of_waiting && !tried) {
+			raw_instead_of_waiting();
+			tried = true;
+			continue;
+		}
+		tried = false;
 		if (rc < 0)
 			return -errno;
 		at += rc;
@@ -158,6 +180,10 @@ read_full(struct raw *raw, void *p, size_t n, uint64_t until_ns)
 		uint64_t now = clock_ns();
 		ssize_t rc;
 
+		if (raw_instead_of_waiting && poll(&pfd, 1, 0) == 0) {
+			raw_instead_of_waiting();
+			now = until_ns - 1; /* one look */
+		}
 		if (now >= until_ns || poll(&pfd, 1, (int)((until_ns - now) / 1000000) + 1) == 0)
 			return -ETIMEDOUT;
 		rc = recv(raw->fd, at, n, 0);

@@ -40,7 +40,13 @@ struct raw {
 int raw_connect(struct raw *raw, const char *address);
 /** From this IPv4 address, a numeric one of this machine. */
 int raw_connect_from(struct raw *raw, const char *address, const char *from);
+/** Over a socket that is connected; takes it. */
+int raw_attach(struct raw *raw, int fd);
 void raw_close(struct raw *raw);
+
+/** For who has the other side on the same thread: runs it until it has nothing to do, instead of a wait.  What has not come
+ *  then will not come: -ETIMEDOUT; what it does not take: -EAGAIN.  NULL: waits are waits. */
+extern void (*raw_instead_of_waiting)(void);
 
 /** Bytes as they are. */
 int raw_bytes(struct raw *raw, const void *p, size_t n);
