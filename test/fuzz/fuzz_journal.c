@@ -85,30 +85,100 @@ change(struct vfs *vfs, const uint8_t *p)
 	vfs->ops->close(file);
 }
 
-static void
-try_replay(const uint8_t *data, size_t size, unsigned mode)
-{
-	struct simfs *fs = simfs_new();
-	struct rig rig;
-	uint64_t seed = mode & 0x30;
+/* A journal to begin with: it is made once, each input changes a copy. */
+struct base {
+	struct simfs *fs;
+	uint64_t generation, covered_seq, seed;
+};
 
-	rig_init(&rig, simfs_vfs(fs), "/j");
+static struct base bases[8];
+static struct rig rig;
+static uint32_t outcome;
+
+uint32_t
+fuzz_outcome(void)
+{
+	return outcome;
+}
+
+static void
+stop(void)
+{
+	rig_fini(&rig);
+	for (unsigned i = 0; i < ARRAY_SIZE(bases); i++)
+		simfs_free(bases[i].fs);
+}
+
+/* The loop, its threads and the arena are there from the first input to the last. */
+static void
+use(struct simfs *fs, uint64_t generation, uint64_t covered_seq)
+{
+	if (!rig.loop) {
+		rig_init(&rig, simfs_vfs(fs), "/j");
+		(void)atexit(stop);
+	}
+	rig.vfs = simfs_vfs(fs);
+	rig.generation = generation;
+	rig.covered_seq = covered_seq;
+	rig.accept_loss = false;
+	rig_forget(&rig);
+}
+
+static const struct base *
+get_base(unsigned mode)
+{
+	struct base *base = &bases[mode >> 4 & 7];
+
+	if (base->fs)
+		return base;
+	base->fs = simfs_new();
+	base->seed = mode & 0x30;
+	use(base->fs, 0, 0);
 	int rc = rig_open(&rig, true, NULL);
 	assert(rc == 0);
 	for (unsigned i = 0; i < 12; i++) {
-		rig_append(&rig, &seed, i == 5 ? 200 : 5);
+		rig_append(&rig, &base->seed, i == 5 ? 200 : 5);
 		rig_wait(&rig);
 	}
+	rig_wait_quiet(&rig);
 	if (mode & 0x40)
 		rig_release(&rig, 30);
 	rig_close(&rig, false);
+	base->generation = rig.generation;
+	base->covered_seq = rig.covered_seq;
+	return base;
+}
+
+static void
+note(uint64_t n)
+{
+	uint8_t bytes[8];
+
+	put_le64(bytes, n);
+	outcome = crc32c(outcome, bytes, sizeof(bytes));
+}
+
+static void
+try_replay(const uint8_t *data, size_t size, unsigned mode)
+{
+	const struct base *base = get_base(mode);
+	struct simfs *fs = simfs_copy(base->fs, "/j");
+	uint64_t seed = base->seed;
+
+	use(fs, base->generation, base->covered_seq);
 	for (size_t at = 0; at + CHANGE <= size && at < 64 * CHANGE; at += CHANGE)
 		change(rig.vfs, data + at);
 	rig.accept_loss = (mode & 0x80) != 0;
-	rig_forget(&rig);
-	rc = rig_open(&rig, false, NULL);
+	int rc = rig_open(&rig, false, NULL);
+	note((uint64_t)(int64_t)rc);
 	if (rc == 0) {
-		(void)rig_read_all(&rig, true);
+		const char *wrong = rig_read_all(&rig, true);
+
+		note(wrong != NULL);
+		note(rig.ngot);
+		note(rig.nlost);
+		note(rig.recovery.last_seq);
+		note(rig.recovery.torn_bytes);
 		if (rig_room(&rig) >= 8 * PAGE_SIZE_BYTES) {
 			rig_append(&rig, &seed, 8);
 			rig_wait(&rig);
@@ -118,7 +188,7 @@ try_replay(const uint8_t *data, size_t size, unsigned mode)
 	} else {
 		assert(rc < 0 && rig.info.text[0]);
 	}
-	rig_fini(&rig);
+	rig_forget(&rig);
 	simfs_free(fs);
 }
 
@@ -128,6 +198,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1)
 		return 0;
 	log_threshold = LOG_LEVEL_ERROR;
+	outcome = 0;
 	if (data[0] & 1)
 		try_replay(data + 1, size - 1, data[0]);
 	else

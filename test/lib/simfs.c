@@ -860,6 +860,35 @@ simfs_free(struct simfs *fs)
 	free(fs);
 }
 
+struct simfs *
+simfs_copy(struct simfs *from, const char *path)
+{
+	struct simfs *fs = simfs_new();
+	struct siminode *dir, *to;
+	int rc = simtree_lookup(&from->tree, path, &dir);
+
+	if (!rc)
+		rc = mkdir_locked(fs, path);
+	if (!rc)
+		rc = simtree_lookup(&fs->tree, path, &to);
+	assert(!rc);
+	for (size_t i = 0; i < dir->names_now.n; i++) {
+		const struct simname *name = &dir->names_now.names[i];
+		struct siminode *ino;
+
+		if (name->inode->is_dir)
+			continue;
+		ino = simtree_inode_new(&fs->tree, false);
+		simtree_change(&fs->tree, to, name->text, ino, NULL, NULL);
+		simimage_copy(&ino->now, &name->inode->now);
+		simimage_copy(&ino->disk, &name->inode->now);
+		simtree_inode_unref(&fs->tree, ino);
+	}
+	simtree_sync_dir(&fs->tree, fs->tree.root);
+	simtree_sync_dir(&fs->tree, to);
+	return fs;
+}
+
 struct vfs *
 simfs_vfs(struct simfs *fs)
 {

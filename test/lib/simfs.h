@@ -54,6 +54,9 @@ enum simfs_op {
 struct simfs *simfs_new(void);
 /** All files must be closed; asserts it. */
 void simfs_free(struct simfs *fs);
+/** Another disk with the files of this folder, all of it durable; blocks are shared until they are written.  While
+ *  nobody uses either. */
+struct simfs *simfs_copy(struct simfs *from, const char *dir);
 struct vfs *simfs_vfs(struct simfs *fs);
 
 /** The power goes and comes back: the state is now one of those that a disk may have kept.

@@ -14,6 +14,14 @@ struct simblock {
 
 /* allocated but never written: costs space, reads as zeroes, a hole to SEEK_DATA; not counted, never freed */
 static struct simblock unwritten;
+/* written with zeroes: most of a disk may be; shared by all, not counted either */
+static struct simblock zeroes;
+
+static bool
+is_counted(const struct simblock *b)
+{
+	return b && b != &unwritten && b != &zeroes;
+}
 
 uint64_t
 sim_random(uint64_t *state)
@@ -28,7 +36,7 @@ sim_random(uint64_t *state)
 static void
 block_put(struct simblock *b)
 {
-	if (b && b != &unwritten && !--b->refs)
+	if (is_counted(b) && !--b->refs)
 		free(b);
 }
 
@@ -62,7 +70,7 @@ simimage_own(struct simimage *im, uint64_t i)
 {
 	struct simblock *b = simimage_get(im, i), *copy;
 
-	if (b && b != &unwritten && b->refs == 1)
+	if (is_counted(b) && b->refs == 1)
 		return b;
 	copy = sim_must(calloc(1, sizeof(*copy)));
 	copy->refs = 1;
@@ -79,7 +87,10 @@ simimage_write(struct simimage *im, const uint8_t *p, uint64_t n, uint64_t offse
 	while (n) {
 		uint64_t in = offset % SIM_BLOCK, k = min_of(n, SIM_BLOCK - in);
 
-		memcpy(simimage_own(im, offset / SIM_BLOCK)->data + in, p, k);
+		if (k == SIM_BLOCK && memcmp(p, zeroes.data, k) == 0)
+			simimage_set(im, offset / SIM_BLOCK, &zeroes);
+		else
+			memcpy(simimage_own(im, offset / SIM_BLOCK)->data + in, p, k);
 		p += k;
 		offset += k;
 		n -= k;
@@ -157,7 +168,7 @@ simimage_copy(struct simimage *to, const struct simimage *from)
 	for (uint64_t i = 0; i < max_of(to->ntab, from->ntab); i++) {
 		struct simblock *b = simimage_get(from, i);
 
-		if (b && b != &unwritten)
+		if (is_counted(b))
 			b->refs++;
 		simimage_set(to, i, b);
 	}
