@@ -72,7 +72,10 @@ static const struct {
 	OFFER("ErrorRecoveryLevel=2\0MaxConnections=4\0InitialR2T=No\0MaxBurstLength=2048\0MaxRecvDataSegmentLength=512\0MaxOutstandingR2T=2\0"),
 	OFFER("ErrorRecoveryLevel=2\0MaxConnections=1\0InitialR2T=Yes\0MaxBurstLength=4096\0MaxRecvDataSegmentLength=1024\0"),
 	OFFER("MaxConnections=3\0TaskReporting=ResponseFence\0InitialR2T=No\0FirstBurstLength=1024\0"),
+	OFFER("HeaderDigest=CRC32C\0DataDigest=CRC32C\0ErrorRecoveryLevel=2\0MaxConnections=4\0InitialR2T=No\0MaxBurstLength=2048\0MaxRecvDataSegmentLength=512\0"),
+	OFFER("HeaderDigest=None\0DataDigest=CRC32C\0InitialR2T=No\0"),
 };
+#define OFFER_DIGESTS 8 /* the first of two with digests */
 
 /* What a connection that joins declares. */
 static const char *const segments[] = {"512", "1000", "4096", "65536"};
@@ -81,7 +84,8 @@ struct fuzz {
 	struct raw conn[CONNS];
 	bool open[CONNS];
 	uint16_t tsih;
-	uint32_t cmdsn;    /* the session's */
+	uint32_t cmdsn; /* the session's */
+	bool header_digest, data_digest;
 	uint32_t last_ttt; /* of an R2T, or of Data-In that wants to be acknowledged */
 };
 
@@ -301,8 +305,10 @@ static void
 join(struct fuzz *f, unsigned i, const uint8_t *p)
 {
 	struct raw *raw = &f->conn[i];
-	char keys[64];
-	int rc, n = snprintf(keys, sizeof(keys), "MaxRecvDataSegmentLength=%s",
+	char keys[128];
+	int rc, n = snprintf(keys, sizeof(keys),
+			     "HeaderDigest=%s%cDataDigest=%s%cMaxRecvDataSegmentLength=%s",
+			     f->header_digest ? "CRC32C" : "None", 0, f->data_digest ? "CRC32C" : "None", 0,
 			     segments[p[3] % ARRAY_SIZE(segments)]);
 
 	close_conn(f, i);
@@ -314,6 +320,8 @@ join(struct fuzz *f, unsigned i, const uint8_t *p)
 	rc = raw_login(raw, INITIATOR, TARGET, keys, (size_t)n + 1);
 	/* it may be refused, but not forgotten */
 	assert(rc != -ETIMEDOUT);
+	raw->header_digest = f->header_digest;
+	raw->data_digest = f->data_digest;
 	if (rc != 0)
 		close_conn(f, i);
 }
@@ -396,8 +404,16 @@ wait_here(struct fuzz *f, unsigned i, const uint8_t *p)
 		close_conn(f, i);
 }
 
+/* The digests of the next PDU. */
+static void
+spoil(struct fuzz *f, unsigned i, const uint8_t *p)
+{
+	f->conn[i].spoil_header = p[2] & 1;
+	f->conn[i].spoil_data = p[2] & 2;
+}
+
 static void (*const actions[])(struct fuzz *f, unsigned i, const uint8_t *p) = {
-	join, cut, half_close, acknowledge, change_segment, wait_here,
+	join, cut, half_close, acknowledge, change_segment, wait_here, spoil,
 };
 
 /* -- PDUs ------------------------------------------------------------------ */
@@ -558,6 +574,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size--;
 	login(&f.conn[0], offers[offer].keys, offers[offer].len);
 	f.open[0] = true;
+	f.header_digest = f.conn[0].header_digest = offer == OFFER_DIGESTS;
+	f.data_digest = f.conn[0].data_digest = offer >= OFFER_DIGESTS;
 	f.tsih = f.conn[0].tsih;
 	f.cmdsn = f.conn[0].cmdsn;
 	for (unsigned n = 0; size >= STEP && n < STEPS_MAX; n++, data += STEP, size -= STEP) {
