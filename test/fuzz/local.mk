@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Fuzz targets.  --enable-fuzzers (clang): programs of libFuzzer, to be run by hand
-# (test/fuzz/fuzz_NAME DIR test/fuzz/corpus/fuzz_NAME).  Otherwise `make check` runs each over its corpus.
+# Fuzz targets.  --enable-fuzzers (clang): programs of libFuzzer, which `make fuzz` runs for FUZZ_SECONDS each.
+# Otherwise `make check` runs each over its corpus.
 #
 # A target is: a word in FUZZ_TARGETS, its four lines below, corpus/fuzz_NAME/.
 FUZZ_TARGETS = \
@@ -26,7 +26,18 @@ FUZZ_MAIN = test/fuzz/replay_main.c test/fuzz/fuzz.h
 FUZZ_LDFLAGS_ALL = $(AM_LDFLAGS)
 TESTS += $(FUZZ_TARGETS)
 endif
-EXTRA_DIST += test/fuzz/corpus
+EXTRA_DIST += test/fuzz/corpus test/fuzz/run.sh
+
+FUZZ_SECONDS = 600
+if ENABLE_FUZZERS
+fuzz: $(FUZZ_TARGETS)
+	$(srcdir)/test/fuzz/run.sh $(srcdir)/test/fuzz/corpus $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+else
+fuzz:
+	@echo "make fuzz needs a build for it: configure CC=clang --enable-fuzzers --enable-sanitizer=address,undefined" >&2
+	@exit 1
+endif
+.PHONY: fuzz
 
 test_fuzz_fuzz_bucket_SOURCES = test/fuzz/fuzz_bucket.c $(FUZZ_MAIN)
 test_fuzz_fuzz_bucket_CFLAGS = $(FUZZ_CFLAGS_ALL)
