@@ -18,6 +18,8 @@
 #include "common/crc32c.h"
 #include "common/util.h"
 
+#define RAW_DATA_FIRST 16384u
+
 enum {
 	NOP_OUT = 0x00,
 	SCSI_COMMAND = 0x01,
@@ -95,7 +97,8 @@ raw_attach(struct raw *raw, int fd)
 		.max_send = 8192,
 		.first_burst = 65536,
 		.immediate = true,
-		.data = malloc(RAW_DATA_MAX),
+		.data = malloc(RAW_DATA_FIRST),
+		.room = RAW_DATA_FIRST,
 	};
 	if (raw->data)
 		return 0;
@@ -218,6 +221,14 @@ recv_until(struct raw *raw, uint64_t until)
 	raw->len = get_be24(raw->bhs + 5);
 	if (raw->len > RAW_DATA_MAX)
 		return -EMSGSIZE;
+	if (raw->len > raw->room) {
+		uint8_t *more = realloc(raw->data, RAW_DATA_MAX);
+
+		if (!more)
+			return -ENOMEM;
+		raw->data = more;
+		raw->room = RAW_DATA_MAX;
+	}
 	npad = -raw->len & 3;
 	rc = read_full(raw, raw->data, raw->len, until);
 	if (rc == 0)

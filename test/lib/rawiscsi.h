@@ -28,7 +28,7 @@ struct raw {
 	/* what came last */
 	uint8_t bhs[RAW_BHS];
 	uint8_t *data;
-	uint32_t len;
+	uint32_t len, room;
 	/* how raw_transfer() writes */
 	uint32_t max_send, first_burst;
 	bool immediate, unsolicited;
