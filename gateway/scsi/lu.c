@@ -313,6 +313,61 @@ scsi_lu_state(const struct scsi_lu *lu, unsigned flags)
 	return SE_NONE;
 }
 
+/* -- copies by tasks of other units --------------------------------------- */
+
+void
+scsi_guest_enter(struct scsi_lu *lu, struct scsi_guest *guest)
+{
+	guest->linked = true;
+	guest->next = lu->guests;
+	lu->guests = guest;
+}
+
+void
+scsi_guest_leave(struct scsi_lu *lu, struct scsi_guest *guest)
+{
+	struct scsi_guest **p = &lu->guests;
+
+	while (*p != guest)
+		p = &(*p)->next;
+	*p = guest->next;
+	guest->linked = false;
+	if (lu->waiters)
+		scsi_tmf_recheck(lu);
+	if (guest->killer)
+		scsi_pr_recheck(lu);
+}
+
+void
+scsi_guest_stop(struct scsi_guest *guest, enum scsi_error why)
+{
+	unsigned none = SE_NONE;
+
+	(void)atomic_compare_exchange_strong(guest->stop, &none, (unsigned)why);
+}
+
+bool
+scsi_guest_conflicts(struct scsi_lu *lu, const struct scsi_guest *guest)
+{
+	const struct scsi_itl *itl = &guest->nexus->itls[guest->slot - guest->nexus->target->slots];
+	struct scsi_itl stranger = {.nexus = guest->nexus};
+	struct scsi_command as = {.flags = guest->writes ? F_RES_ALL | F_WRITES : F_RES6 | F_EA};
+
+	if (!itl->linked) { /* nothing was ever sent there */
+		scsi_pr_link(lu, &stranger);
+		itl = &stranger;
+	}
+	return scsi_lu_conflicts(lu, itl, &as, NULL);
+}
+
+void
+scsi_guests_check(struct scsi_lu *lu)
+{
+	for (struct scsi_guest *guest = lu->guests; guest; guest = guest->next)
+		if (scsi_guest_conflicts(lu, guest))
+			scsi_guest_stop(guest, SE_COPY_UNREACHABLE);
+}
+
 /* What decides before the command itself: SE_NONE to go on. */
 static enum scsi_error
 admit(struct scsi_lu *lu, struct scsi_itl *itl, struct scsi_task *task)

@@ -21,7 +21,6 @@
 #define PR_NAME_MAX 224
 #define PR_REGS_MAX 192 /* READ FULL STATUS of all of them fits what one command returns */
 
-struct scsi_guest;
 struct scsi_lu;
 struct scsi_itl;
 
@@ -121,10 +120,7 @@ int scsi_pr_load(struct volume *vol, struct scsi_pr *pr);
 
 /** itl->registered and itl->holder as the state says. */
 void scsi_pr_link(struct scsi_lu *lu, struct scsi_itl *itl);
-/** On home: an EXTENDED COPY of another unit comes and goes. */
-void scsi_pr_guest_enter(struct scsi_lu *lu, struct scsi_guest *guest);
-void scsi_pr_guest_leave(struct scsi_lu *lu, struct scsi_guest *guest);
-/** A task of the set has ended: whoever waits for it to be aborted. */
+/** A task of the set has ended, or a guest left: whoever waits for it to be aborted. */
 void scsi_pr_recheck(struct scsi_lu *lu);
 
 #endif

@@ -109,7 +109,7 @@ stop_guests(struct scsi_lu *lu, struct scsi_task *killer, const struct pr_state 
 		if (guest->nexus == killer->nexus || guest->killer || !pr_find(removed, &who))
 			continue;
 		guest->killer = killer;
-		atomic_store(guest->stop, true);
+		scsi_guest_stop(guest, SE_COPY_ABORTED);
 	}
 }
 
@@ -162,6 +162,7 @@ put_in_place(struct scsi_task *task, struct pr_change *change)
 	lu->pr.generation += change->bump;
 	for (struct scsi_itl *itl = lu->itls; itl; itl = itl->next)
 		scsi_pr_link(lu, itl);
+	scsi_guests_check(lu);
 	if (!change->abort)
 		return STEP_GOOD;
 	task->state = STATE_ABORTED;
@@ -184,27 +185,6 @@ scsi_pr_recheck(struct scsi_lu *lu)
 		}
 		t = t->lu_next;
 	}
-}
-
-void
-scsi_pr_guest_enter(struct scsi_lu *lu, struct scsi_guest *guest)
-{
-	guest->linked = true;
-	guest->next = lu->guests;
-	lu->guests = guest;
-}
-
-void
-scsi_pr_guest_leave(struct scsi_lu *lu, struct scsi_guest *guest)
-{
-	struct scsi_guest **p = &lu->guests;
-
-	while (*p != guest)
-		p = &(*p)->next;
-	*p = guest->next;
-	guest->linked = false;
-	if (guest->killer)
-		scsi_pr_recheck(lu);
 }
 
 /* -- saving -------------------------------------------------------------- */

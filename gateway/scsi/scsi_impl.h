@@ -131,10 +131,12 @@ struct copy_record {
 /** An EXTENDED COPY that was sent to another unit and reads or writes here.  Home only, but for what stop points at. */
 struct scsi_guest {
 	struct scsi_guest *next; /* in lu->guests while linked */
-	const struct scsi_nexus *nexus;
-	_Atomic bool *stop;             /* PREEMPT AND ABORT here sets it */
-	const struct scsi_task *killer; /* and waits until the guest has left; to be compared, not followed */
-	bool linked;
+	struct scsi_nexus *nexus;
+	const struct scsi_slot *slot;
+	uint64_t epoch;                 /* of its task */
+	_Atomic unsigned *stop;         /* enum scsi_error: what ends it here */
+	const struct scsi_task *killer; /* who waits until it has left; to be compared, not followed */
+	bool writes, linked;
 };
 
 struct scsi_lu {
@@ -192,6 +194,15 @@ void scsi_lu_unlink_itl(struct scsi_lu *lu, struct scsi_itl *itl);
 void scsi_lu_attention(struct scsi_lu *lu, enum scsi_ua ua, const struct scsi_itl *except);
 /** The attention to report next, taken; its sense code, or SE_NONE. */
 enum scsi_error scsi_lu_take_attention(struct scsi_lu *lu, struct scsi_itl *itl);
+/** On home: an EXTENDED COPY of another unit comes and goes. */
+void scsi_guest_enter(struct scsi_lu *lu, struct scsi_guest *guest);
+void scsi_guest_leave(struct scsi_lu *lu, struct scsi_guest *guest);
+/** On home: nothing more is begun here, and the copy ends for this reason, unless it had one before. */
+void scsi_guest_stop(struct scsi_guest *guest, enum scsi_error why);
+/** On home: whether what another nexus holds keeps it out. */
+bool scsi_guest_conflicts(struct scsi_lu *lu, const struct scsi_guest *guest);
+/** On home: stop those that a change of the reservations keeps out. */
+void scsi_guests_check(struct scsi_lu *lu);
 /** What a logical unit reset undoes (SAM-5 6.3.3), but for the tasks. */
 void scsi_lu_reset_state(struct scsi_lu *lu);
 

@@ -229,6 +229,7 @@ spc_reserve6(struct scsi_task *task)
 	if (task->lu->pr.state.regs)
 		return beside_registrations(task);
 	task->lu->reserved_by = task_itl(task); /* who may not do this was told so before */
+	scsi_guests_check(task->lu);
 	return STEP_GOOD;
 }
 

@@ -65,9 +65,27 @@ affects(const struct scsi_tmf_req *req, const struct scsi_task *task)
 	}
 }
 
+/* What a copy of another unit's task reads and writes here are tasks of this one, of a nexus of their own:
+ * the function has to be one that is for all nexuses. */
+static bool
+affects_guest(const struct scsi_tmf_req *req, const struct scsi_guest *guest)
+{
+	switch (req->function) {
+	case SCSI_TMF_ABORT_TASK:
+	case SCSI_TMF_ABORT_TASK_SET:
+	case SCSI_TMF_NEXUS_LOSS: /* it ends the copy where its task is */
+		return false;
+	default:
+		return guest->epoch < req->epoch;
+	}
+}
+
 static bool
 is_pending(const struct scsi_lu *lu, const struct scsi_tmf_req *req)
 {
+	for (const struct scsi_guest *guest = lu->guests; guest; guest = guest->next)
+		if (affects_guest(req, guest))
+			return true;
 	for (const struct scsi_task *t = lu->tasks_head; t; t = t->lu_next)
 		if (t->aborted && affects(req, t))
 			return true;
@@ -127,6 +145,9 @@ mark(struct scsi_lu *lu, struct scsi_tmf_req *req)
 		if (t->no_answer && req->function == SCSI_TMF_CLEAR_TASK_SET)
 			task_itl(t)->ua |= 1u << UA_CLEARED_BY_OTHER;
 	}
+	for (struct scsi_guest *guest = lu->guests; guest; guest = guest->next)
+		if (affects_guest(req, guest))
+			scsi_guest_stop(guest, SE_COPY_ABORTED);
 	return n;
 }
 

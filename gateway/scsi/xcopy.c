@@ -10,8 +10,14 @@
  *   move     one segment after another (xcopy_move.c), for a segment may read what an earlier one wrote
  *   leave    each unit that has said yes knows of the copy as its guest; it is told that nothing is in flight any more
  *
- * A PREEMPT AND ABORT at any of the units, of the registration that the copy's nexus has there, stops it as ABORT TASK does,
- * and is answered when the copy has left: then the fenced one writes no more, whatever unit he had sent the copy to.
+ * At its own unit a copy is a task like others.  At the others it is a guest, and what it reads and writes
+ * there are commands of that unit's task set, by the copy manager.  It begins nothing more when there comes
+ *   LOGICAL UNIT RESET, CLEAR TASK SET or a target's reset: COPY ABORTED, and the response waits until the
+ *       guest has left.  So does PREEMPT AND ABORT of the registration of the copy's nexus.  Then nothing comes
+ *       any more, whatever unit the copy had been sent to.
+ *   PREEMPT, or another change of reservations that keeps the nexus out: the unit is not reachable.  Nobody
+ *       waits: what was begun before may end, as with any command (SPC-4 5.13.11.2.4).
+ * A copy whose command came before a reset, and that asks after it, is turned away as well.
  *
  * Invariants: while the task has its struct xcopy, every unit in cscds[] is held by its slot.  A guest is linked from
  * ask to leave, and nothing is in flight before or after.
@@ -265,28 +271,26 @@ ask_there(struct loop_msg *msg)
 {
 	struct xcopy *copy = container_of(msg, struct xcopy, msg);
 	struct cscd *cscd = &copy->cscds[copy->asked];
-	struct scsi_nexus *nexus = copy->task->nexus;
-	struct scsi_itl *itl = &nexus->itls[cscd->slot - nexus->target->slots];
-	struct scsi_itl stranger = {.nexus = nexus};
-	struct scsi_command as = {.flags = cscd->writes ? F_RES_ALL | F_WRITES : F_RES6 | F_EA};
+	struct scsi_guest *guest = &cscd->guest;
+	bool own = cscd->lu == copy->task->lu; /* where the task itself is aborted */
 
-	if (!itl->linked) { /* nothing was ever sent there */
-		scsi_pr_link(cscd->lu, &stranger);
-		itl = &stranger;
-	}
-	if (scsi_lu_conflicts(cscd->lu, itl, &as, copy->task->cdb))
+	if (!guest->linked)
+		*guest = (struct scsi_guest){.nexus = copy->task->nexus,
+					     .slot = cscd->slot,
+					     .epoch = copy->task->epoch,
+					     .stop = &copy->stopped,
+					     .writes = cscd->writes};
+	if (!own && guest->epoch < cscd->lu->cleared_epoch)
+		scsi_guest_stop(guest, SE_COPY_ABORTED); /* it came before the reset */
+	if (scsi_guest_conflicts(cscd->lu, guest))
 		copy->refused = SE_CONFLICT;
 	else
-		copy->refused = scsi_lu_state(cscd->lu, as.flags);
+		copy->refused = scsi_lu_state(cscd->lu, cscd->writes ? F_WRITES : 0);
 	if (!copy->refused && cscd->writes && cscd->read_only)
 		copy->refused = SE_WRITE_PROTECTED;
 	cscd->fua = !cscd->lu->wce;
-	/* at its own unit the task itself is aborted */
-	if (!copy->refused && !cscd->guest.linked && cscd->lu != copy->task->lu) {
-		cscd->guest.nexus = nexus;
-		cscd->guest.stop = &copy->preempted;
-		scsi_pr_guest_enter(cscd->lu, &cscd->guest);
-	}
+	if (!copy->refused && !guest->linked && !own && atomic_load(&copy->stopped) == SE_NONE)
+		scsi_guest_enter(cscd->lu, guest);
 	copy->msg.fn = msg_back;
 	loop_post(copy->task->lu->home, &copy->msg);
 }
@@ -382,8 +386,8 @@ go_on(struct scsi_task *task, struct xcopy *copy)
 		case STATE_ASK:
 			if (task->aborted)
 				step = STEP_FAIL;
-			else if (atomic_load(&copy->preempted))
-				step = task_fail(task, SE_COPY_ABORTED);
+			else if (atomic_load(&copy->stopped))
+				step = task_fail(task, (enum scsi_error)atomic_load(&copy->stopped));
 			else
 				step = ask_next(task, copy);
 			if (step != STEP_GOOD)
@@ -423,7 +427,7 @@ leave_there(struct loop_msg *msg)
 	struct xcopy *copy = container_of(msg, struct xcopy, msg);
 	struct cscd *cscd = &copy->cscds[copy->asked];
 
-	scsi_pr_guest_leave(cscd->lu, &cscd->guest);
+	scsi_guest_leave(cscd->lu, &cscd->guest);
 	copy->msg.fn = msg_left;
 	loop_post(copy->task->lu->home, &copy->msg);
 }

@@ -60,7 +60,7 @@ struct xcopy {
 	uint32_t to_ask; /* cscds[] that were not asked yet, by bit */
 	unsigned asked; /* which one is */
 	enum scsi_error refused;
-	_Atomic bool preempted; /* PREEMPT AND ABORT at one of the units */
+	_Atomic unsigned stopped; /* enum scsi_error, by what happened at one of the other units */
 	enum scsi_step ended;   /* what is answered when all units are left */
 	struct loop_msg msg; /* asking, leaving, or taking breath */
 

@@ -32,12 +32,12 @@
 
 static _Atomic uint32_t claimed; /* pages, by all copies */
 
-/* A failure, ABORT TASK and its like, or PREEMPT AND ABORT. */
+/* A failure, ABORT TASK and its like, or what happened at another unit of the copy. */
 static bool
 must_stop(struct xcopy *copy)
 {
-	if (!copy->failed && atomic_load_explicit(&copy->preempted, memory_order_relaxed))
-		copy->failed = SE_COPY_ABORTED;
+	if (!copy->failed)
+		copy->failed = (enum scsi_error)atomic_load_explicit(&copy->stopped, memory_order_relaxed);
 	return copy->failed || copy->task->aborted;
 }
 

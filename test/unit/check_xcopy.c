@@ -448,7 +448,7 @@ START_TEST(reservations_keep_copies_out)
 }
 END_TEST
 
-/* It came while the first of two segments was on the way. */
+/* It came while the first of two segments was on the way, and read. */
 START_TEST(reservations_stop_copies)
 {
 	struct cmd c;
@@ -466,58 +466,198 @@ START_TEST(reservations_stop_copies)
 	cmd_wait(&c);
 	ck_assert_int_eq(c.task.status, SCSI_CHECK_CONDITION);
 	ck_assert_uint_eq(cmd_sense(&c), S_UNREACHABLE);
-	same(other->bytes + 4096 * 512, want + 4096 * 512, 16 * 512, "second segment");
+	same(other->bytes, want, SIZE, "nothing");
 	expect_good(CDB(0x84, 0, 9, [13] = 12), 0, 12);
-	ck_assert_uint_eq(get_be32(in_buf + 8), 16 * 512);
+	ck_assert_uint_eq(get_be32(in_buf + 8), 0);
 }
 END_TEST
 
-/* A registration at the other unit is preempted while the copy, a task of the first one, has something in flight: nothing more
- * is begun, and GOOD says that nothing is on the way any more. */
-START_TEST(preempting_stops_copies)
-{
-	static const struct {
-		bool from_other, of_other;
-		enum vol_op op;
-		unsigned held;
-	} cases[] = {{false, false, VOL_MAP, 1},  {false, false, VOL_READ, 2}, {false, true, VOL_WRITE, 2},
-		     {false, true, VOL_UNMAP, 1}, {true, true, VOL_READ, 2},   {true, false, VOL_WRITE, 2}};
-	struct disk *disk = cases[_i].of_other ? other : rig.disk;
-	struct disk *from = cases[_i].from_other ? other : rig.disk;
-	unsigned seen[VOL_OP_COUNT], from_i = cases[_i].from_other;
-	struct pr_cmd pr;
-	struct cmd c;
+/* A copy, a task of the first unit, that has something in flight when something happens at the other one. */
+static const struct in_flight {
+	bool from_other, of_other;
+	enum vol_op op;
+	unsigned held;
+} in_flights[] = {{false, false, VOL_MAP, 1},  {false, false, VOL_READ, 2}, {false, true, VOL_WRITE, 2},
+		  {false, true, VOL_UNMAP, 1}, {true, true, VOL_READ, 2},   {true, false, VOL_WRITE, 2}};
 
-	scatter(from, 0xf3);
-	scatter(from == other ? rig.disk : other, 0xff);
+static struct disk *
+source(const struct in_flight *in_flight)
+{
+	return in_flight->from_other ? other : rig.disk;
+}
+
+static struct disk *
+destination(const struct in_flight *in_flight)
+{
+	return in_flight->from_other ? rig.disk : other;
+}
+
+/* The disk that holds it. */
+static struct disk *
+start_held(const struct in_flight *in_flight, struct cmd *c)
+{
+	struct disk *disk = in_flight->of_other ? other : rig.disk;
+	unsigned from = in_flight->from_other;
+
+	scatter(source(in_flight), 0xf3);
+	scatter(destination(in_flight), 0xff);
 	register_at_other(0, 5);
 	register_at_other(1, 1);
-	disk_hold(disk, cases[_i].op);
+	disk_hold(disk, in_flight->op);
 	begin_list();
-	copy_list_segment(&list, from_i, !from_i, BLOCKS, 0, 0);
-	copy_list_segment(&list, from_i, !from_i, BLOCKS, 0, 0);
-	start_list(&c);
-	disk_wait_held(disk, cases[_i].held);
-	begin_pr(&pr, 1, 5, 1, 5);
-	rig_settle(&rig);
-	ck_assert_msg(!cmd_is_done(&pr.c), "answered while %s was in flight", vol_op_name(cases[_i].op));
-	disk_release(disk);
-	end_pr(&pr);
+	copy_list_segment(&list, from, !from, BLOCKS, 0, 0);
+	copy_list_segment(&list, from, !from, BLOCKS, 0, 0);
+	start_list(c);
+	disk_wait_held(disk, in_flight->held);
+	return disk;
+}
+
+static void
+note_seen(unsigned seen[VOL_OP_COUNT])
+{
 	for (unsigned op = 0; op < VOL_OP_COUNT; op++)
 		seen[op] = other->seen[op];
-	cmd_wait(&c);
-	ck_assert_int_eq(c.task.status, SCSI_CHECK_CONDITION);
-	ck_assert_uint_eq(cmd_sense(&c), S_COPY_ABORTED);
+}
+
+/* It ends so, and begins nothing more at the other unit than what was seen there. */
+static void
+expect_stopped(struct cmd *c, const struct in_flight *in_flight, uint32_t sense,
+	       const unsigned seen[VOL_OP_COUNT])
+{
+	cmd_wait(c);
+	ck_assert_int_eq(c->task.status, SCSI_CHECK_CONDITION);
+	ck_assert_uint_eq(cmd_sense(c), sense);
 	rig_settle(&rig);
 	for (unsigned op = 0; op < VOL_OP_COUNT; op++)
 		ck_assert_uint_eq(other->seen[op], seen[op]);
-	ck_assert_uint_le(bytes_of(from, VOL_READ), 6 * CHUNK); /* the second segment never began */
-	if (cases[_i].op == VOL_READ)
-		ck_assert_uint_eq((from == other ? rig.disk : other)->seen[VOL_WRITE], 0);
+	ck_assert_uint_le(bytes_of(source(in_flight), VOL_READ),
+			  6 * CHUNK); /* the second segment never began */
+	if (in_flight->op == VOL_READ)
+		ck_assert_uint_eq(destination(in_flight)->seen[VOL_WRITE], 0);
+}
+
+/* GOOD says that nothing is on the way any more. */
+START_TEST(preempting_stops_copies)
+{
+	const struct in_flight *in_flight = &in_flights[_i];
+	unsigned seen[VOL_OP_COUNT];
+	struct disk *disk;
+	struct pr_cmd pr;
+	struct cmd c;
+
+	disk = start_held(in_flight, &c);
+	begin_pr(&pr, 1, 5, 1, 5);
+	rig_settle(&rig);
+	ck_assert_msg(!cmd_is_done(&pr.c), "answered while %s was in flight", vol_op_name(in_flight->op));
+	disk_release(disk);
+	end_pr(&pr);
+	note_seen(seen);
+	expect_stopped(&c, in_flight, S_COPY_ABORTED, seen);
 	/* it has left: another one has nobody to wait for */
 	register_at_other(0, 5);
 	begin_pr(&pr, 1, 5, 1, 5);
 	end_pr(&pr);
+}
+END_TEST
+
+/* The response says the same, whoever asks. */
+static void
+check_reset(const struct in_flight *in_flight, unsigned nexus, enum scsi_tmf function)
+{
+	unsigned seen[VOL_OP_COUNT];
+	struct disk *disk;
+	struct cmd c;
+	struct tmf tmf;
+
+	disk = start_held(in_flight, &c);
+	tmf_begin(&tmf, &rig, nexus, function, 3, 0);
+	rig_settle(&rig);
+	ck_assert_msg(!tmf_is_done(&tmf), "answered while %s was in flight", vol_op_name(in_flight->op));
+	disk_release(disk);
+	ck_assert_int_eq(tmf_wait(&tmf), SCSI_TMF_COMPLETE);
+	note_seen(seen);
+	expect_stopped(&c, in_flight, S_COPY_ABORTED, seen);
+	ck_assert_int_eq(rig_tmf(&rig, nexus, function, 3, 0), SCSI_TMF_COMPLETE); /* it has left */
+}
+
+START_TEST(resets_stop_copies)
+{
+	check_reset(&in_flights[_i], 0, SCSI_TMF_LU_RESET);
+}
+END_TEST
+
+START_TEST(resets_of_others_stop_copies)
+{
+	check_reset(&in_flights[_i], 1, _i & 1 ? SCSI_TMF_LU_RESET : SCSI_TMF_CLEAR_TASK_SET);
+}
+END_TEST
+
+/* What aborts the tasks of one nexus at the other unit is nothing to a task of the first one. */
+START_TEST(aborting_elsewhere_spares_copies)
+{
+	struct disk *disk;
+	struct cmd c;
+
+	disk = start_held(&in_flights[2], &c);
+	ck_assert_int_eq(rig_tmf(&rig, 0, SCSI_TMF_ABORT_TASK_SET, 3, 0), SCSI_TMF_COMPLETE);
+	ck_assert_int_eq(rig_tmf(&rig, 0, SCSI_TMF_ABORT_TASK, 3, 7), SCSI_TMF_NO_TASK);
+	disk_release(disk);
+	cmd_wait(&c);
+	ck_assert_int_eq(c.task.status, SCSI_GOOD);
+	same(other->bytes, rig.disk->bytes, SIZE, "copy");
+}
+END_TEST
+
+/* The command came before the reset, and asks after it. */
+START_TEST(resets_are_not_overtaken)
+{
+	struct cmd c;
+
+	scatter(rig.disk, 0xff);
+	begin_list();
+	copy_list_segment(&list, 0, 1, BLOCKS, 0, 0);
+	cmd_init(&c, &rig, 0, list.cdb, 16);
+	c.out = list.bytes;
+	c.task.out_room = list.len;
+	c.stop_after_start = true;
+	cmd_begin(&c);
+	rig_settle(&rig);
+	ck_assert_int_eq(rig_tmf(&rig, 1, SCSI_TMF_LU_RESET, 3, 0), SCSI_TMF_COMPLETE);
+	cmd_run(&c);
+	cmd_wait(&c);
+	ck_assert_int_eq(c.task.status, SCSI_CHECK_CONDITION);
+	ck_assert_uint_eq(cmd_sense(&c), S_COPY_ABORTED);
+	ck_assert_uint_eq(other->seen[VOL_WRITE], 0);
+	good_list(); /* the next one */
+}
+END_TEST
+
+/* Without ABORT nobody waits for what is in flight, and nothing more is begun (SPC-4 5.13.11.2.4). */
+START_TEST(preempted_copies_begin_no_more)
+{
+	const struct in_flight *in_flight = &in_flights[_i];
+	bool reads_only = in_flight->from_other;
+	unsigned seen[VOL_OP_COUNT];
+	struct disk *disk;
+	struct pr_cmd pr;
+	struct cmd c;
+
+	disk = start_held(in_flight, &c);
+	begin_pr(&pr, 0, 1, 5, 0); /* its own reservation, */
+	end_pr(&pr);
+	begin_pr(&pr, 1, 4, 1, 5); /* and that of another */
+	end_pr(&pr);
+	rig_settle(&rig);
+	note_seen(seen);
+	if (in_flight->of_other)
+		seen[in_flight->op] += disk->held;
+	disk_release(disk);
+	if (!reads_only) {
+		expect_stopped(&c, in_flight, S_UNREACHABLE, seen);
+		return;
+	}
+	cmd_wait(&c); /* WRITE EXCLUSIVE lets it read */
+	ck_assert_int_eq(c.task.status, SCSI_GOOD);
 }
 END_TEST
 
@@ -578,8 +718,13 @@ main(void)
 		{segments_follow_one_another, 1},
 		{copies_share_little_memory, 1},
 		{aborted_copies_leave_no_trace, 4},
-		{preempting_stops_copies, 6},
+		{preempting_stops_copies, ARRAY_SIZE(in_flights)},
 		{preempting_spares_others, 1},
+		{preempted_copies_begin_no_more, ARRAY_SIZE(in_flights)},
+		{resets_stop_copies, ARRAY_SIZE(in_flights)},
+		{resets_of_others_stop_copies, ARRAY_SIZE(in_flights)},
+		{aborting_elsewhere_spares_copies, 1},
+		{resets_are_not_overtaken, 1},
 		{failures_end_it, 4},
 		{reservations_keep_copies_out, 1},
 		{reservations_stop_copies, 1},
