@@ -2,13 +2,27 @@
 /* LUN masking: nexus 0 sees the target's LUNs 0 and 3, nexus 1 what its view says. */
 #include <stdlib.h>
 
-#include "common/util.h"
+#include "gateway/scsi/scsi_impl.h"
 #include "test/unit/scsi_run.h"
 
 enum { S_LUNS_CHANGED = 0x063f0e, S_UNREACHABLE = 0x0a0d02 };
 
 static struct disk *other;
 static struct scsi_view view;
+static _Atomic unsigned looks;
+
+/* Each of them goes through all LUNs of the nexus: the linker has it called in place of the real one (scsi.mk). */
+bool __wrap_scsi_nexus_sees(const struct scsi_nexus *nexus, const struct scsi_slot *slot,
+			    bool *ret_read_only);
+bool __real_scsi_nexus_sees(const struct scsi_nexus *nexus, const struct scsi_slot *slot,
+			    bool *ret_read_only);
+
+bool
+__wrap_scsi_nexus_sees(const struct scsi_nexus *nexus, const struct scsi_slot *slot, bool *ret_read_only)
+{
+	looks++;
+	return __real_scsi_nexus_sees(nexus, slot, ret_read_only);
+}
 
 static void
 set_view(unsigned nexus)
@@ -249,6 +263,26 @@ START_TEST(copies_reach_what_one_sees)
 }
 END_TEST
 
+/* Which units one sees is asked of those that there are, not of every number that one could have. */
+START_TEST(empty_slots_are_not_looked_for)
+{
+	enum { UNITS = 2, PASSES = 2, DESCRIPTORS = 2 };
+	uint8_t n = put_copy(&rig.disk->vol, &other->vol);
+
+	looks = 0;
+	ck_assert_uint_eq(sense_at(0, 0, CDB(0x83, [13] = n), n), 0);
+	ck_assert_uint_ge(looks, UNITS);
+	ck_assert_uint_le(looks, UNITS * DESCRIPTORS);
+	for (enum scsi_tmf function = SCSI_TMF_TARGET_WARM_RESET; function <= SCSI_TMF_TARGET_COLD_RESET;
+	     function++) {
+		looks = 0;
+		ck_assert_int_eq(rig_tmf(&rig, 0, function, 0, 0), SCSI_TMF_COMPLETE);
+		ck_assert_uint_ge(looks, UNITS);
+		ck_assert_uint_le(looks, UNITS * PASSES);
+	}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -261,6 +295,7 @@ main(void)
 		what_became_read_only_meanwhile,
 		a_target_reset_stays_with_what_one_sees,
 		copies_reach_what_one_sees,
+		empty_slots_are_not_looked_for,
 	};
 	Suite *suite = suite_create("scsi view");
 	TCase *tcase = tcase_create("view");

@@ -39,6 +39,7 @@ TESTS += test/unit/check_scsi_view
 test_unit_check_scsi_view_SOURCES = test/unit/check_scsi_view.c test/unit/scsi_run.h test/lib/scsirig.c test/lib/scsirig.h
 test_unit_check_scsi_view_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_scsi_view_LDADD = $(SCSI_TEST_LIBS)
+test_unit_check_scsi_view_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=scsi_nexus_sees
 check_PROGRAMS += test/unit/check_xcopy
 TESTS += test/unit/check_xcopy
 test_unit_check_xcopy_SOURCES = test/unit/check_xcopy.c test/unit/copy_list.h test/unit/scsi_run.h test/lib/scsirig.c test/lib/scsirig.h
