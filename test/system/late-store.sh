@@ -47,6 +47,7 @@ start_daemon --create-missing
 expect 0 ctl volume show journal
 says "the journal directory $work/fast: No such file or directory"
 [ ! -e "$work/fast" ] || fail "the journal's directory was made"
+ctl volume show journal --json | jq -e '.journal_size == 1073741824' >/dev/null || fail "the journal's default size is not shown"
 expect 3 ctl volume resize later --size 32M
 says 'is not online'
 has_lun 0
@@ -76,6 +77,17 @@ if [ -n "$fake" ]; then
 	done
 	has_lun 2
 fi
+
+echo "-- a volume that is there already, without its journal's directory"
+stop_daemon
+mv "$work/fast" "$work/slow"
+start_daemon
+[ "$(state_of journal)" = failed ] || fail "a volume without its journal's directory is not failed"
+expect 0 ctl volume show journal
+says "the journal directory $work/fast: No such file or directory"
+[ ! -e "$work/fast" ] || fail "the journal's directory was made"
+mv "$work/slow" "$work/fast"
+until_state journal online
 
 echo "-- one that is tried again can be deleted, and ends with the daemon"
 stop_daemon

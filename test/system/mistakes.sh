@@ -95,6 +95,7 @@ row 5 "--commit-window: 2G is more than the journal can hold: journal_size is 1G
 row 3 "the journal directory $work/none: No such file or directory; make it first: mkdir -p" \
 	$new --store "$d" --size 1M --journal-dir "$work/none"
 [ ! -e "$work/none" ] || fail "a journal directory was made"
+[ ! -e "$work/store/new" ] || fail "the volume was made without its journal's directory"
 row 3 "the journal directory $config is not a directory" $new --store "$d" --size 1M --journal-dir "$config"
 row 5 "--commit-interval: must be at most 604800" $new --store "$d" --size 1M --commit-interval 604801
 row 5 "has at most 16P" $new --store "$d" --size 17P

@@ -117,7 +117,13 @@ await "$work/obey" ready
 await "$work/stay" ready
 expect 0 ctl session list
 says iqn.2024-01.com.example:stubborn
+expect 0 ctl portal list
+[ "$(awk 'NR > 1 { print $2, $3 }' "$work/out" | tr '\n' ' ')" = "1 1 2 1 " ] || fail "the list does not count connections"
+expect 0 ctl status
+says "; 2 sessions"
+grep -Eq "^$iqn +[-0-9]+ +[^ ]+ +2$" "$work/out" || fail "status does not count the target's sessions"
 expect 0 ctl target show "$iqn"
+says "$iqn  2 sessions"
 says "MaxBurstLength="
 says "commands"
 says "by $second"

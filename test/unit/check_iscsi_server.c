@@ -172,11 +172,16 @@ START_TEST(discovery_names_targets_and_portals)
 	char address[128], extra[64];
 	struct errinfo info;
 	struct raw raw;
+	json_t *sessions;
 
 	ck_assert_int_eq(
 		iscsi_target_add(rig.server, "iqn.2024-01.org.lungate:Second", rig.scsi, NULL, &info), 0);
 	ck_assert_int_eq(iscsi_portal_add(rig.server, "0.0.0.0:0", extra, &info), 0);
 	ck_assert_int_eq(try_login(&raw, RIG_INITIATOR, NULL), 0);
+	sessions = iscsi_sessions(rig.server, NULL);
+	ck_assert_uint_eq(json_array_size(sessions), 1);
+	ck_assert(json_is_null(json_object_get(json_array_get(sessions, 0), "target")));
+	json_decref(sessions);
 	ck_assert_int_eq(send_targets(&raw, "All"), 0);
 	ck_assert_int_eq(OPCODE(&raw), ISCSI_TEXT_RESPONSE);
 	ck_assert_uint_eq(raw.bhs[1], 0x80);
