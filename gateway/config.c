@@ -288,19 +288,19 @@ check_volume_store(const struct config_volume *volume, const char **ret_key)
 	return NULL;
 }
 
-/* A window that the journal cannot hold would never be full. */
+/* A window of more than half of the journal would never be full: that much in use starts a commit. */
 static const char *
 check_window(const struct config_volume *volume, char *buf, size_t len)
 {
 	uint64_t journal = volume->journal_size ? volume->journal_size : VOLUME_JOURNAL_DEFAULT;
 	char window_text[SIZE_EXACT], journal_text[SIZE_EXACT];
 
-	if (volume->commit_window <= journal)
+	if (volume->commit_window <= journal / 2)
 		return NULL;
 	(void)snprintf(
 		buf, len,
-		"%s is more than the journal can hold: journal_size is %s, and a map commit starts when half of "
-		"that is in use",
+		"%s is more than half of the journal, and never reached: journal_size is %s, and a map commit "
+		"starts when half of that is in use",
 		size_exact(volume->commit_window, window_text), size_exact(journal, journal_text));
 	return buf;
 }

@@ -91,7 +91,7 @@ row 5 "--chunk-size: must be at most 16M" $new --store "$d" --size 1M --chunk-si
 row 5 "--chunk-size: must be a power of two" $new --store "$d" --size 1M --chunk-size 3M
 row 5 "--journal-size: must be at least 256M" $new --store "$d" --size 1M --journal-size 1M
 row 5 "--journal-dir: must be an absolute path" $new --store "$d" --size 1M --journal-dir journals
-row 5 "--commit-window: 2G is more than the journal can hold: journal_size is 1G" $new --store "$d" --size 1M --commit-window 2G
+row 5 "--commit-window: 600M is more than half of the journal, and never reached: journal_size is 1G" $new --store "$d" --size 1M --commit-window 600M
 row 3 "the journal directory $work/none: No such file or directory; make it first: mkdir -p" \
 	$new --store "$d" --size 1M --journal-dir "$work/none"
 [ ! -e "$work/none" ] || fail "a journal directory was made"

@@ -71,7 +71,8 @@ static const char full[] =
 	"  \"memory\": \"64M\", \"threads\": 3, \"log_level\": \"debug\",\n"
 	"  \"limits\": {\"queue_depth\": 32, \"first_burst\": \"64K\"},\n"
 	"  \"volumes\": [\n"
-	"    {\"name\": \"a\", \"store\": \"dir:/s\", \"size\": \"10G\", \"chunk_size\": \"1M\", \"journal_size\": \"512M\"},\n"
+	"    {\"name\": \"a\", \"store\": \"dir:/s\", \"size\": \"10G\", \"chunk_size\": \"1M\", \"journal_size\": \"512M\",\n"
+	"     \"commit_window\": \"256M\"},\n"
 	"    {\"name\": \"b\", \"store\": \"ram:\", \"size\": 1048576, \"block_size\": 4096,\n"
 	"     \"uuid\": \"2f1c8a52-6d0e-4b3a-9a44-0d5f3a7a9b10\"}],\n"
 	"  \"targets\": [{\"name\": \"iqn.2026-11.net.example:x\",\n"
@@ -98,6 +99,7 @@ START_TEST(a_full_file_is_read)
 	ck_assert_int_eq(config_volume_spec(&config.volumes[0], "/j", id, &spec), 0);
 	ck_assert_uint_eq(spec.size, 10ull << 30);
 	ck_assert_uint_eq(spec.chunk_size, 1u << 20);
+	ck_assert_uint_eq(spec.commit_window, 256u << 20); /* the most: half of the journal */
 	ck_assert_str_eq(spec.journal_dir, "/j");
 	ck_assert_mem_eq(spec.gateway_id, id, sizeof(id));
 	ck_assert_int_eq(config_volume_spec(&config.volumes[1], "/j", id, &spec), 0);
@@ -121,10 +123,10 @@ static const struct {
 	{"{\"log_level\": \"loud\"}", "c.json:1:15:", "\"debug\""},
 	{"{\"listen\": [\"127.0.0.1:3260\",\n\"localhost:3260\"]}", "c.json:2:1: listen[1]:", "in numbers"},
 	{"{\"listen\": [\"127.0.0.1:66000\"]}", "c.json:1:13:", "in numbers"},
-	{"{\"volumes\": [{\"name\": \"a\", \"store\": \"dir:/x\", \"commit_window\": \"1025M\"}]}",
-	 "c.json:1:64: volumes[0].commit_window:", "1025M is more than the journal can hold: journal_size is 1G,"},
-	{"{\"volumes\": [{\"name\": \"a\", \"store\": \"dir:/x\", \"commit_window\": \"512M\", \"journal_size\": \"256M\"}]}",
-	 "c.json:1:64: volumes[0].commit_window:", "512M is more than the journal can hold: journal_size is 256M,"},
+	{"{\"volumes\": [{\"name\": \"a\", \"store\": \"dir:/x\", \"commit_window\": \"513M\"}]}",
+	 "c.json:1:64: volumes[0].commit_window:", "513M is more than half of the journal, and never reached: journal_size is 1G,"},
+	{"{\"volumes\": [{\"name\": \"a\", \"store\": \"dir:/x\", \"commit_window\": \"154M\", \"journal_size\": \"256M\"}]}",
+	 "c.json:1:64: volumes[0].commit_window:", "154M is more than half of the journal, and never reached: journal_size is 256M,"},
 	{"{\"volumes\": [{\"name\": \"a\", \"store\": \"dir:/x\", \"journal_size\": \"128M\"}]}",
 	 "c.json:1:63: volumes[0].journal_size:", "at least 256M"},
 	{"{\"listen\": [\"::1:3260\"]}", "c.json:1:13:", "in numbers"},

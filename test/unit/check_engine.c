@@ -660,6 +660,32 @@ START_TEST(test_model_chunks)
 }
 END_TEST
 
+/* Whatever the window: why a larger one is refused by the configuration. */
+START_TEST(test_half_a_journal)
+{
+	const long long half = 16 * MIB;
+	uint8_t *buf = malloc(MIB / 4);
+	uint64_t at = 0;
+
+	rig.params.journal_segment_bytes = 2 * MIB;
+	rig.params.journal_bytes = (uint64_t)half * 2;
+	rig.spec.commit_window = (uint64_t)half * 2;
+	create_and_open();
+	fill(buf, MIB / 4, 1);
+	while (enginerig_stat(&rig, "journal_used_bytes") < half - (long long)MIB) {
+		ck_ok(io(VOL_WRITE, at, MIB / 4, buf));
+		at += MIB / 4;
+	}
+	ck_assert_int_eq(enginerig_stat(&rig, "commits"), 0);
+	ck_assert_int_ge(enginerig_stat(&rig, "dirty_bytes"), half / 4);
+	for (unsigned i = 0; i < 8; i++)
+		ck_ok(io(VOL_WRITE, at + i * MIB / 4, MIB / 4, buf));
+	ck_assert(enginerig_wait(&rig, "commits", 1));
+	ck_assert_int_eq(enginerig_stat(&rig, "writers_held"), 0);
+	free(buf);
+}
+END_TEST
+
 /* An arena so small that pages are evicted, shed into the journal and read back all the time. */
 START_TEST(test_model_tiny)
 {
@@ -733,6 +759,7 @@ main(void)
 		{"or that holds", test_or_write_holds, 7, false},
 		{"model", test_model, 4, false},
 		{"model, dir", test_model, 1, true},
+		{"half a journal", test_half_a_journal, 1, false},
 		{"model, tiny arena", test_model_tiny, 1, false},
 		{"model, chunks", test_model_chunks, 1, false},
 		{"model, durability store", test_model_store, 1, false},
