@@ -95,15 +95,14 @@ volumes_locked(const struct daemon *daemon)
 static void
 add_degraded(json_t *row, const json_t *described)
 {
-	const json_t *degraded = json_object_get(described, "degraded");
+	const json_t *error = json_object_get(described, "store_error");
 	const char *what, *code, *why;
 
-	if (!json_is_object(degraded) ||
-	    strcmp(json_string_value(json_object_get(row, "state")), "online") != 0)
+	if (!json_is_object(error) || strcmp(json_string_value(json_object_get(row, "state")), "online") != 0)
 		return;
-	what = json_string_value(json_object_get(degraded, "what"));
-	code = json_string_value(json_object_get(degraded, "error"));
-	why = json_string_value(json_object_get(degraded, "why"));
+	what = json_string_value(json_object_get(error, "what"));
+	code = json_string_value(json_object_get(error, "error"));
+	why = json_string_value(json_object_get(error, "why"));
 	json_object_set_new(row, "state", json_string("degraded"));
 	json_object_set_new(row, "error",
 			    json_pack("{s:s, s:o}", "code", code ? code : "?", "text",

@@ -38,7 +38,7 @@ describe_journal(const struct engine *eng)
 }
 
 static json_t *
-describe_degraded(struct engine *eng)
+describe_store_error(struct engine *eng)
 {
 	json_t *object = json_object();
 
@@ -66,7 +66,7 @@ engine_describe(struct volume *vol, json_t *object)
 		json_object_set_new(object, "journal", describe_journal(eng));
 	json_object_set_new(object, "attributes", attrs_json(&eng->attrs_durable));
 	json_object_set_new(object, "object_store", object_store_json(eng->store));
-	json_object_set_new(object, "degraded", eng->degraded ? describe_degraded(eng) : json_null());
+	json_object_set_new(object, "store_error", eng->degraded ? describe_store_error(eng) : json_null());
 }
 
 static void

@@ -24,6 +24,8 @@ gateway=$(jq -r .gateway "$work/out")
 expect 0 ctl status --metrics
 says 'lungate_volume_up{volume="r"} 1'
 says 'lungate_volume_degraded{volume="d"} 0'
+ctl volume show d --json | jq -e 'has("store_error") and .store_error == null and .stats.degraded == 0 and (has("degraded") | not)' >/dev/null ||
+	fail "what a healthy store is called"
 says 'lungate_iscsi_logins_total 0'
 grep -vE '^(# (HELP|TYPE) [a-z0-9_]+ .+|[a-z0-9_]+(\{[^}]*\})? [-+0-9.e]+)$' "$work/out" && fail "not Prometheus text"
 [ "$(grep -c '^# TYPE' "$work/out")" = "$(grep '^# TYPE' "$work/out" | sort -u | wc -l)" ] || fail "a family is there twice"

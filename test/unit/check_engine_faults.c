@@ -52,7 +52,7 @@ START_TEST(test_store_full)
 	}
 	ck_assert(enginerig_wait(&rig, "degraded", 1));
 	json_t *desc = volume_describe(rig.vol);
-	ck_assert_str_eq(json_string_value(json_object_get(json_object_get(desc, "degraded"), "error")),
+	ck_assert_str_eq(json_string_value(json_object_get(json_object_get(desc, "store_error"), "error")),
 			 "ENOSPC");
 	json_decref(desc);
 	ck_assert_int_eq(enginerig_stat(&rig, "commits"), 0);
