@@ -85,4 +85,7 @@ uint64_t simfs_used(struct simfs *fs);
 /** Let `after` calls of this kind pass, then fail one with err (negative).  One fault a kind at a time; err 0 disarms. */
 void simfs_fail_next(struct simfs *fs, enum simfs_op op, int err, unsigned after);
 
+/** In the place of vfs_ops.fsync: a disk that only says that it syncs. */
+int simfs_pretend_fsync(struct vfs_file *file, bool data_only);
+
 #endif

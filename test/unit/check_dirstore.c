@@ -116,14 +116,6 @@ END_TEST
 /* ---- the dir store: power cuts ---- */
 
 static int
-no_sync(struct vfs_file *file, bool data_only)
-{
-	(void)file;
-	(void)data_only;
-	return 0;
-}
-
-static int
 no_sync_dir(struct vfs *vfs, const char *path)
 {
 	(void)vfs;
@@ -234,7 +226,7 @@ START_TEST(test_power_cut_detects)
 	simfs_free(rig_fs);
 	memset(old_body, 'o', sizeof(old_body));
 	memset(new_body, 'n', sizeof(new_body));
-	lie.fsync = no_sync;
+	lie.fsync = simfs_pretend_fsync;
 	ck_assert_uint_gt(crash_everywhere(&crash_cases[0], &lie), 0);
 	rig_fs = simfs_new();
 	lie.fsync = simfs_vfs(rig_fs)->ops->fsync;

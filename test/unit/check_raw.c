@@ -11,20 +11,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "stores/raw/raw.h"
 #include "test/lib/orrace.h"
-#include "test/lib/simfs.h"
+#include "test/lib/rawrig.h"
 #include "test/lib/volmodel.h"
 
-#define MIB (1ull << 20)
 #define CHUNK (1u << 20)
 
 extern char **environ;
 
-static struct loop *loop;
-static struct arena *arena;
-static struct volume *vol;
-static struct simfs *fs;
 static char folder[64], path[96], store[112];
 
 /* ---- fixture ---- */
@@ -36,11 +30,7 @@ setup(void)
 	ck_assert_ptr_nonnull(mkdtemp(folder));
 	(void)snprintf(path, sizeof(path), "%s/image", folder);
 	(void)snprintf(store, sizeof(store), "file:%s", path);
-	fs = simfs_new();
-	ck_assert_int_eq(loop_pool_init(4), 0);
-	ck_assert_int_eq(loop_new("test", 0, &loop), 0);
-	ck_assert_int_eq(loop_start(loop), 0);
-	ck_assert_int_eq(arena_new(32 * MIB, &arena), 0);
+	rawrig_start();
 }
 
 static void
@@ -55,10 +45,7 @@ teardown(void)
 {
 	if (vol)
 		close_volume(0);
-	loop_free(loop);
-	loop_pool_fini();
-	arena_free(arena);
-	simfs_free(fs);
+	rawrig_stop();
 	(void)unlink(path);
 	ck_assert_int_eq(rmdir(folder), 0);
 }
@@ -83,29 +70,6 @@ open_file(uint64_t size, uint32_t block, bool write_cache)
 
 	ck_assert_msg(!volume_create(&spec, loop, arena, &info), "%s", info.text);
 	ck_assert_msg(!volume_open(&spec, loop, arena, &vol, &info), "%s", info.text);
-}
-
-static void
-make_sim(uint64_t size)
-{
-	struct vfs *vfs = simfs_vfs(fs);
-	struct vfs_file *f;
-
-	(void)snprintf(store, sizeof(store), "file:/image");
-	ck_assert_int_eq(vfs->ops->open(vfs, "/image", O_RDWR | O_CREAT, 0600, &f), 0);
-	ck_assert_int_eq(vfs->ops->truncate(f, size), 0);
-	ck_assert_int_eq(vfs->ops->fsync(f, false), 0);
-	ck_assert_int_eq(vfs->ops->fsync_dir(vfs, "/"), 0);
-	vfs->ops->close(f);
-}
-
-static void
-open_sim(uint32_t block, bool write_cache)
-{
-	struct volume_spec spec = spec_of(0, block, write_cache);
-	struct errinfo info = {0};
-
-	ck_assert_msg(!raw_open_on(&spec, simfs_vfs(fs), loop, arena, &vol, &info), "%s", info.text);
 }
 
 static int
@@ -169,7 +133,7 @@ START_TEST(test_or_write)
 	char text[200] = "";
 
 	if (_i == 4) {
-		make_sim(MIB);
+		make_file(IMAGE, MIB, "");
 		simfs_set_sector(fs, 4096);
 		open_sim(512, true);
 	} else {
@@ -184,7 +148,7 @@ END_TEST
 
 START_TEST(test_model_sim)
 {
-	make_sim(4 * MIB);
+	make_file(IMAGE, 4 * MIB, "");
 	open_sim(_i & 1 ? 4096 : 512, _i & 2);
 	ck_assert(described("direct"));
 	run_model(4 * MIB, _i & 1 ? 4096 : 512, 100 + (uint64_t)_i);
@@ -212,7 +176,7 @@ START_TEST(test_large_blocks)
 	ops = *simfs_vfs(fs)->ops;
 	if (_i)
 		ops.fallocate = no_fallocate;
-	make_sim(MIB);
+	make_file(IMAGE, MIB, "");
 	simfs_set_sector(fs, 4096);
 	simfs_vfs(fs)->ops = &ops;
 	open_sim(512, true);
@@ -227,7 +191,7 @@ END_TEST
 /* a size that direct I/O cannot end at: the page cache serves */
 START_TEST(test_odd_size)
 {
-	make_sim(MIB + 512);
+	make_file(IMAGE, MIB + 512, "");
 	simfs_set_sector(fs, 4096);
 	open_sim(512, false);
 	ck_assert(!described("direct"));
@@ -242,7 +206,7 @@ START_TEST(test_short_of_memory)
 	struct arena *large = arena;
 
 	ck_assert_int_eq(arena_new(MIB, &arena), 0);
-	make_sim(4 * MIB);
+	make_file(IMAGE, 4 * MIB, "");
 	open_sim(512, true);
 	ck_model(m, volmodel_run(m, vol, &load));
 	/* more than there is will never be there */
@@ -271,7 +235,7 @@ START_TEST(test_power_cut)
 	struct volmodel *m = volmodel_new(2 * MIB, block, 11 + (uint64_t)_i);
 	struct volmodel_load load = {.nops = 2000, .depth = 16, .max_io = 32768};
 
-	make_sim(2 * MIB);
+	make_file(IMAGE, 2 * MIB, "");
 	/* a block is whole where the disk writes it as a whole */
 	simfs_set_sector(fs, _i & 4 ? 4096 : block);
 	for (unsigned round = 0; round < 12; round++) {
@@ -294,14 +258,6 @@ START_TEST(test_power_cut)
 }
 END_TEST
 
-static int
-no_sync(struct vfs_file *file, bool data_only)
-{
-	(void)file;
-	(void)data_only;
-	return 0;
-}
-
 /* the same finds out a volume that does not sync */
 START_TEST(test_power_cut_detects)
 {
@@ -310,13 +266,13 @@ START_TEST(test_power_cut_detects)
 	unsigned caught = 0;
 
 	lie = *simfs_vfs(fs)->ops;
-	lie.fsync = no_sync;
+	lie.fsync = simfs_pretend_fsync;
 	for (unsigned round = 0; round < 5; round++) {
 		struct volmodel *m = volmodel_new(2 * MIB, 512, round);
 
 		simfs_free(fs);
 		fs = simfs_new();
-		make_sim(2 * MIB);
+		make_file(IMAGE, 2 * MIB, "");
 		simfs_vfs(fs)->ops = &lie;
 		open_sim(512, false);
 		ck_model(m, volmodel_run(m, vol, &load));
@@ -336,7 +292,7 @@ START_TEST(test_poison)
 {
 	uint8_t buf[8192];
 
-	make_sim(MIB);
+	make_file(IMAGE, MIB, "");
 	open_sim(512, true);
 	memset(buf, 5, sizeof(buf));
 	ck_assert_int_eq(io(VOL_WRITE, 0, 0, 4096, buf), 0);
@@ -365,7 +321,7 @@ START_TEST(test_syncs)
 	uint8_t buf[512] = {1};
 	uint64_t n;
 
-	make_sim(MIB);
+	make_file(IMAGE, MIB, "");
 	open_sim(512, true);
 	ck_assert_int_eq(call(VOL_FLUSH, 0, 0), 0);
 	n = simfs_count(fs, SIMFS_FSYNC);
@@ -412,7 +368,7 @@ START_TEST(test_media_error)
 	ops = *sim_ops;
 	ops.preadv = preadv_bad;
 	bad_block = 5 * 4096 + 1024;
-	make_sim(MIB);
+	make_file(IMAGE, MIB, "");
 	simfs_vfs(fs)->ops = &ops;
 	open_sim(512, true);
 	req.vol = vol;
@@ -435,7 +391,7 @@ START_TEST(test_full_disk)
 {
 	static uint8_t buf[64 << 10];
 
-	make_sim(MIB);
+	make_file(IMAGE, MIB, "");
 	open_sim(512, true);
 	memset(buf, 1, sizeof(buf));
 	ck_assert_int_eq(io(VOL_WRITE, 0, 0, sizeof(buf), buf), 0);

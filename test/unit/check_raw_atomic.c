@@ -20,21 +20,15 @@
 
 #include "common/bytes.h"
 #include "common/log.h"
-#include "stores/raw/raw.h"
-#include "test/lib/simfs.h"
+#include "test/lib/rawrig.h"
 #include "test/lib/simimage.h"
 #include "test/lib/volmodel.h"
 
-#define MIB (1ull << 20)
-#define SLOT "/image.atomic"
+#define SLOT IMAGE ".atomic"
 #define WRITERS 3u /* at most */
 #define REGION (96u << 10)
 #define WRITES 24u /* in one life, of all of them */
 
-static struct loop *loop;
-static struct arena *arena;
-static struct volume *vol;
-static struct simfs *fs;
 static const struct vfs_ops *sim_ops;
 static struct vfs_ops ops; /* of the disk, where a test has something to change */
 
@@ -44,13 +38,9 @@ static void
 setup(void)
 {
 	log_threshold = LOG_LEVEL_ERROR - 1;
-	fs = simfs_new();
+	rawrig_start();
 	sim_ops = simfs_vfs(fs)->ops;
 	ops = *sim_ops;
-	ck_assert_int_eq(loop_pool_init(6), 0);
-	ck_assert_int_eq(loop_new("test", 0, &loop), 0);
-	ck_assert_int_eq(loop_start(loop), 0);
-	ck_assert_int_eq(arena_new(32 * MIB, &arena), 0);
 }
 
 static void
@@ -65,24 +55,7 @@ teardown(void)
 {
 	if (vol)
 		close_volume();
-	loop_free(loop);
-	loop_pool_fini();
-	arena_free(arena);
-	simfs_free(fs);
-}
-
-static void
-make_file(const char *path, uint64_t size, const char *text)
-{
-	struct vfs *vfs = simfs_vfs(fs);
-	struct vfs_file *f;
-
-	ck_assert_int_eq(vfs->ops->open(vfs, path, O_RDWR | O_CREAT, 0600, &f), 0);
-	ck_assert_int_eq(vfs->ops->truncate(f, size), 0);
-	ck_assert_int_eq(vfs_write_full(f, text, strlen(text), 0), 0);
-	ck_assert_int_eq(vfs->ops->fsync(f, false), 0);
-	ck_assert_int_eq(vfs->ops->fsync_dir(vfs, "/"), 0);
-	vfs->ops->close(f);
+	rawrig_stop();
 }
 
 static bool
@@ -91,27 +64,6 @@ exists(const char *path)
 	struct vfs_stat st;
 
 	return sim_ops->stat(simfs_vfs(fs), path, &st) == 0;
-}
-
-static int
-try_open(bool read_only, struct errinfo *info)
-{
-	struct volume_spec spec = {.name = "v",
-				   .store = "file:/image",
-				   .block_size = 512,
-				   .chunk_size = MIB,
-				   .read_only = read_only,
-				   .write_cache = true};
-
-	return raw_open_on(&spec, simfs_vfs(fs), loop, arena, &vol, info);
-}
-
-static void
-open_volume(void)
-{
-	struct errinfo info = {0};
-
-	ck_assert_msg(!try_open(false, &info), "%s", info.text);
 }
 
 static int
@@ -217,7 +169,7 @@ one_life(unsigned step, bool *good)
 	struct errinfo info = {0};
 	bool cut;
 
-	open_volume();
+	open_sim(512, true);
 	simfs_cut_after(fs, step);
 	for (unsigned i = 0; i < nwriters; i++)
 		ck_assert_int_eq(pthread_create(&writers[i].thread, NULL, writer_run, &writers[i]), 0);
@@ -229,11 +181,11 @@ one_life(unsigned step, bool *good)
 	simfs_power_cut(fs, step);
 	/* and while it recovers */
 	simfs_cut_after(fs, 1 + step % 5);
-	if (!try_open(false, &info))
+	if (!try_open(512, true, false, &info))
 		close_volume();
 	simfs_power_off(fs);
 	simfs_power_cut(fs, step + 1000);
-	open_volume();
+	open_sim(512, true);
 	*good = look();
 	close_volume();
 	return cut;
@@ -243,7 +195,7 @@ static void
 start_writers(uint32_t sector, unsigned n)
 {
 	nwriters = n;
-	make_file("/image", 4 * MIB, "");
+	make_file(IMAGE, 4 * MIB, "");
 	simfs_set_sector(fs, sector);
 	flag = VOL_ATOMIC;
 	memset(writers, 0, sizeof(writers));
@@ -270,14 +222,6 @@ START_TEST(test_crash)
 }
 END_TEST
 
-static int
-no_sync(struct vfs_file *file, bool data_only)
-{
-	(void)file;
-	(void)data_only;
-	return 0;
-}
-
 /* plain writes, and a disk that does not sync, are found out */
 START_TEST(test_crash_detects)
 {
@@ -286,7 +230,7 @@ START_TEST(test_crash_detects)
 
 	start_writers(512, WRITERS);
 	if (_i)
-		ops.fsync = no_sync;
+		ops.fsync = simfs_pretend_fsync;
 	else
 		flag = VOL_FUA;
 	simfs_vfs(fs)->ops = &ops;
@@ -421,11 +365,11 @@ START_TEST(test_seen_whole)
 	bool atomic = _i;
 	uint64_t from = 3 * 512, end = from + (64 << 10);
 
-	make_file("/image", MIB, "");
+	make_file(IMAGE, MIB, "");
 	ops.pwritev = pwritev_halves;
 	simfs_vfs(fs)->ops = &ops;
 	gate_from = UINT64_MAX;
-	open_volume();
+	open_sim(512, true);
 	memset(buf, 1, sizeof(buf));
 	ck_assert_int_eq(io(VOL_WRITE, 0, from, end - from, buf), 0);
 	gate_from = from;
@@ -539,11 +483,11 @@ pwritev_bad(struct vfs_file *file, const struct iovec *iov, int niov, uint64_t o
 static void
 leave_entry(uint8_t *buf)
 {
-	make_file("/image", MIB, "");
+	make_file(IMAGE, MIB, "");
 	ops.pwritev = pwritev_bad;
 	simfs_vfs(fs)->ops = &ops;
 	bad_write = 65536;
-	open_volume();
+	open_sim(512, true);
 	memset(buf, 1, 8192);
 	ck_assert_int_eq(io(VOL_WRITE, VOL_ATOMIC, 65536, 8192, buf), LG_EPOISONED);
 	ck_assert_int_eq(io(VOL_WRITE, VOL_ATOMIC, 0, 8192, buf), LG_EPOISONED);
@@ -559,9 +503,9 @@ START_TEST(test_finished)
 
 	leave_entry(buf);
 	/* who may not write cannot finish it, and does not show a part of it */
-	ck_assert_int_eq(try_open(true, &info), -EROFS);
+	ck_assert_int_eq(try_open(512, true, true, &info), -EROFS);
 	ck_assert_msg(strstr(info.text, "once for writing"), "%s", info.text);
-	open_volume();
+	open_sim(512, true);
 	memset(buf, 9, sizeof(buf));
 	ck_assert_int_eq(io(VOL_READ, 0, 65536, 8192, buf), 0);
 	ck_assert_uint_eq(get_number(buf, 8192), 0x01010101);
@@ -571,7 +515,7 @@ START_TEST(test_finished)
 	simfs_power_off(fs);
 	close_volume();
 	simfs_power_cut(fs, 1);
-	ck_assert_int_eq(try_open(true, &info), 0);
+	ck_assert_int_eq(try_open(512, true, true, &info), 0);
 	ck_assert_uint_eq(vol->atomic_max_bytes, 0);
 	ck_assert_int_eq(io(VOL_READ, 0, 65536, 8192, buf), 0);
 	ck_assert_uint_eq(get_number(buf, 8192), 0x03030303);
@@ -588,14 +532,14 @@ START_TEST(test_other_file)
 	leave_entry(buf);
 	if (_i == 0) {
 		make_file("/new", MIB, "");
-		ck_assert_int_eq(sim_ops->rename(vfs, "/new", "/image"), 0);
+		ck_assert_int_eq(sim_ops->rename(vfs, "/new", IMAGE), 0);
 	} else {
-		make_file("/image", 65536, "");
+		make_file(IMAGE, 65536, "");
 	}
-	ck_assert_int_eq(try_open(false, &info), -EBADMSG);
+	ck_assert_int_eq(try_open(512, true, false, &info), -EBADMSG);
 	ck_assert_msg(strstr(info.text, "of another file"), "%s", info.text);
 	ck_assert_int_eq(sim_ops->unlink(vfs, SLOT), 0);
-	open_volume();
+	open_sim(512, true);
 	ck_assert_int_eq(io(VOL_READ, 0, 0, 8192, buf), 0);
 	ck_assert_uint_eq(get_number(buf, 8192), 0);
 }
@@ -606,12 +550,12 @@ START_TEST(test_not_ours)
 {
 	uint8_t buf[512] = {0};
 
-	make_file("/image", MIB, "");
+	make_file(IMAGE, MIB, "");
 	if (_i == 2)
 		ck_assert_int_eq(sim_ops->mkdir(simfs_vfs(fs), SLOT, 0700), 0);
 	else
 		make_file(SLOT, _i ? 4 * MIB : 4096, _i ? "" : "mine");
-	open_volume();
+	open_sim(512, true);
 	ck_assert_uint_eq(vol->atomic_max_bytes, 0);
 	ck_assert_int_eq(io(VOL_WRITE, VOL_ATOMIC, 0, 512, buf), -EINVAL);
 	ck_assert_int_eq(io(VOL_WRITE, 0, 0, 512, buf), 0);
@@ -625,8 +569,8 @@ START_TEST(test_full_disk)
 {
 	static uint8_t buf[128 << 10];
 
-	make_file("/image", MIB, "");
-	open_volume();
+	make_file(IMAGE, MIB, "");
+	open_sim(512, true);
 	memset(buf, 1, sizeof(buf));
 	simfs_set_space(fs, simfs_used(fs) + 65536);
 	ck_assert_int_eq(io(VOL_WRITE, VOL_ATOMIC, 0, 8192, buf), -ENOSPC); /* for the slot */
@@ -649,8 +593,8 @@ START_TEST(test_sanitized)
 	uint8_t buf[8192];
 	struct vfs_file *slot;
 
-	make_file("/image", MIB, "");
-	open_volume();
+	make_file(IMAGE, MIB, "");
+	open_sim(512, true);
 	flush.vol = vol;
 	memset(buf, 7, sizeof(buf));
 	ck_assert_int_eq(io(VOL_WRITE, VOL_ATOMIC, 0, 8192, buf), 0);
@@ -673,8 +617,8 @@ START_TEST(test_failed_sync)
 	uint8_t buf[512] = {1};
 	int rc;
 
-	make_file("/image", MIB, "");
-	open_volume();
+	make_file(IMAGE, MIB, "");
+	open_sim(512, true);
 	simfs_fail_next(fs, SIMFS_FSYNC, -EIO, (unsigned)_i);
 	rc = io(VOL_WRITE, VOL_ATOMIC, 0, 512, buf);
 	ck_assert_int_eq(rc, _i == 0 ? -EIO : _i < 4 ? LG_EPOISONED : 0);
