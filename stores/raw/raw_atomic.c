@@ -31,6 +31,7 @@
 
 #include "common/bytes.h"
 #include "common/crc32c.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "stores/raw/raw_int.h"
 
@@ -433,7 +434,13 @@ keep_run(struct loop_work *work)
 	struct vfs_stat st;
 
 	op->entered = false;
-	op->status = raw->slot.ready ? 0 : make_room(raw);
+	op->status = failpoint_hit(FP_RAW_ATOMIC_SLOT);
+	if (op->status == FAILPOINT_SKIP) {
+		op->status = 0;
+		return;
+	}
+	if (!op->status && !raw->slot.ready)
+		op->status = make_room(raw);
 	if (!op->status)
 		op->status = raw->file->vfs->ops->fstat(raw->file, &st);
 	if (!op->status)
@@ -450,11 +457,19 @@ keep_run(struct loop_work *work)
 		op->status = raw->slot.file->vfs->ops->fsync(raw->slot.file, true);
 }
 
+/* Of a failpoint: it stays like this until the daemon is killed. */
+static void
+half_written(struct raw_op *op)
+{
+	log_warn("volume %s: half of an atomic write is there, and no more comes", op->raw->vol.name);
+}
+
 static void
 keep_done(struct loop_work *work)
 {
 	struct raw_op *op = container_of(work, struct raw_op, work);
 	struct vol_req *req = op->req;
+	uint64_t half = req->length / 2 / op->raw->align * op->raw->align;
 
 	if (op->status && op->entered) {
 		raw_poison(op->raw, "atomic write through", op->raw->slot.path, op->status);
@@ -462,6 +477,8 @@ keep_done(struct loop_work *work)
 	} else if (op->status) {
 		req->err_offset = req->offset;
 		finish(op, op->status);
+	} else if (half && failpoint_hit(FP_RAW_ATOMIC_HALF)) {
+		raw_write_range(op, req->pages, req->offset, req->offset + half, half_written);
 	} else {
 		raw_write_range(op, req->pages, req->offset, req->offset + req->length, place_written);
 	}

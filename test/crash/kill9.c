@@ -4,8 +4,8 @@
  * again, and holds every block against a model of what was promised.
  *
  * The real daemon, a real initiator (libiscsi), two LUNs in a directory store
- * or the one that LUNGATE_KILL9_STORE names (its volumes must not exist):
- * LUN 0 without a write cache (an answered write is a promise) and LUN 1 with
+ * or the one that LUNGATE_KILL9_STORE names (its volumes must not exist), and one that is a file:
+ * LUNs 0 and 2 without a write cache (an answered write is a promise) and LUN 1 with
  * one (an answered SYNCHRONIZE CACHE or FUA write is).
  *
  * The model is that of test/lib/promises.h.  What was read after a crash is the
@@ -45,9 +45,12 @@
 #define TARGET "iqn.2026-11.net.lungate:kill9"
 #define BLOCK PROMISE_BLOCK
 #define BLOCKS 8192u /* 32 MiB a LUN */
-#define LUNS 2
+#define LUNS 3
+#define CACHED 1u /* the one with a write cache */
+#define RAW 2u    /* the file */
 #define DEPTH 24
 #define MAX_BLOCKS 32u /* of one operation */
+#define RAW_DEPTH 6u   /* atomic writes to a file are slow: the others are to be under way, too */
 
 struct op {
 	unsigned lun;
@@ -61,7 +64,7 @@ struct op {
 
 static struct promise model[LUNS][BLOCKS];
 static struct op ops[DEPTH];
-static unsigned in_flight, answered, flushes, atomic_cut, atomic_there;
+static unsigned in_flight, answered, flushes, atomic_cut[LUNS], atomic_there[LUNS];
 static bool connection_lost;
 static const char *daemon_path;
 static char dir[] = "/tmp/lungate-kill9-XXXXXX";
@@ -158,11 +161,14 @@ prepare(void)
 		"   \"commit_window\": \"8M\", \"write_cache\": false},\n"
 		"  {\"name\": \"cached\", \"store\": \"%s\", \"size\": %u, \"block_size\": %u,\n"
 		"   \"chunk_size\": \"1M\", \"journal_dir\": \"%s\", \"journal_size\": \"256M\",\n"
-		"   \"commit_window\": \"8M\", \"write_cache\": true}],\n"
+		"   \"commit_window\": \"8M\", \"write_cache\": true},\n"
+		"  {\"name\": \"raw\", \"store\": \"file:%s/image\", \"size\": %u, \"block_size\": %u,\n"
+		"   \"write_cache\": false}],\n"
 		" \"targets\": [{\"name\": \"" TARGET "\", \"luns\": [\n"
-		"  {\"lun\": 0, \"volume\": \"through\"}, {\"lun\": 1, \"volume\": \"cached\"}]}]}\n",
+		"  {\"lun\": 0, \"volume\": \"through\"}, {\"lun\": 1, \"volume\": \"cached\"},\n"
+		"  {\"lun\": 2, \"volume\": \"raw\"}]}]}\n",
 		port, dir, dir, store, BLOCK * BLOCKS, BLOCK, journals, store, BLOCK * BLOCKS, BLOCK,
-		journals);
+		journals, dir, BLOCK * BLOCKS, BLOCK);
 	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/notify", dir);
 	notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (notify_fd < 0 || bind(notify_fd, (struct sockaddr *)&sun, sizeof(sun)) < 0)
@@ -273,10 +279,20 @@ send_atomic(struct iscsi_context *iscsi, struct op *op, bool fua)
 	return task;
 }
 
+static unsigned
+any_lun(void)
+{
+	unsigned busy = 0;
+
+	for (unsigned i = 0; i < DEPTH; i++)
+		busy += ops[i].used && ops[i].lun == RAW;
+	return rnd(busy < RAW_DEPTH ? LUNS : RAW);
+}
+
 static void
 send_op(struct iscsi_context *iscsi, struct op *op)
 {
-	unsigned lun = rnd(LUNS);
+	unsigned lun = any_lun();
 	uint32_t count = rnd(4) ? 1 + rnd(4) : 1 + rnd(MAX_BLOCKS), lba = rnd(BLOCKS - count + 1);
 	bool trim = rnd(12) == 0, fua = rnd(8) == 0;
 	struct unmap_list list = {lba, count};
@@ -288,7 +304,7 @@ send_op(struct iscsi_context *iscsi, struct op *op)
 	*op = (struct op){.lun = lun,
 			  .lba = lba,
 			  .count = count,
-			  .promise = lun == 0 || (fua && !trim),
+			  .promise = lun != CACHED || (fua && !trim),
 			  .used = true,
 			  .data = op->data};
 	for (uint32_t i = 0; i < count; i++) {
@@ -299,7 +315,7 @@ send_op(struct iscsi_context *iscsi, struct op *op)
 	}
 	if (trim)
 		task = iscsi_unmap_task(iscsi, (int)lun, 0, 0, &list, 1, op_done, op);
-	else if (rnd(3) == 0)
+	else if (rnd(3) == 0 || (lun == RAW && rnd(2)))
 		task = send_atomic(iscsi, op, fua);
 	else
 		task = iscsi_write16_task(iscsi, (int)lun, lba, op->data, count * BLOCK, BLOCK, 0, 0, fua, 0,
@@ -309,7 +325,7 @@ send_op(struct iscsi_context *iscsi, struct op *op)
 	in_flight++;
 }
 
-/* What a flush promises: of each block of LUN 1, the newest operation that was answered before it was sent.
+/* What a flush promises: of each block of that LUN, the newest operation that was answered before it was sent.
  */
 struct flush {
 	uint32_t number[BLOCKS];
@@ -327,7 +343,7 @@ flush_done(struct iscsi_context *iscsi, int status, void *command_data, void *pr
 	if (status == SCSI_STATUS_GOOD) {
 		flushes++;
 		for (uint32_t lba = 0; lba < BLOCKS; lba++) {
-			struct promise *b = &model[1][lba];
+			struct promise *b = &model[CACHED][lba];
 
 			for (unsigned i = 1; i < b->n; i++)
 				if (b->since[i].number == flush_now.number[lba]) {
@@ -345,14 +361,14 @@ static void
 send_flush(struct iscsi_context *iscsi)
 {
 	for (uint32_t lba = 0; lba < BLOCKS; lba++) {
-		struct promise *b = &model[1][lba];
+		struct promise *b = &model[CACHED][lba];
 		unsigned last = b->n - 1;
 
 		if (b->busy && last > 0)
 			last--;
 		flush_now.number[lba] = b->since[last].number;
 	}
-	if (!iscsi_synchronizecache16_task(iscsi, 1, 0, 0, 0, 0, flush_done, NULL))
+	if (!iscsi_synchronizecache16_task(iscsi, CACHED, 0, 0, 0, 0, flush_done, NULL))
 		finish(1, "libiscsi could not send: %s", iscsi_get_error(iscsi));
 	flush_busy = true;
 	in_flight++;
@@ -470,8 +486,8 @@ verify_atomic(struct iscsi_context *iscsi, struct op *op)
 		there += promise_holds(task->datain.data + i * BLOCK, op->lun, op->lba + i,
 				       promise_newest(&model[op->lun][op->lba + i]));
 	scsi_free_scsi_task(task);
-	atomic_cut++;
-	atomic_there += there == op->count;
+	atomic_cut[op->lun]++;
+	atomic_there[op->lun] += there == op->count;
 	op->cut = false;
 	if (there == 0 || there == op->count)
 		return 0;
@@ -558,7 +574,8 @@ main(int argc, char **argv)
 	if (broken)
 		finish(1, "%u blocks broke a promise", broken);
 	finish(0,
-	       "%u kills, %u operations and %u flushes answered, every promise held; %u atomic writes were cut off, %u of "
-	       "them are there",
-	       cycles, answered, flushes, atomic_cut, atomic_there);
+	       "%u kills, %u operations and %u flushes answered, every promise held; atomic writes that were cut off, and of "
+	       "them are there: %u, %u; with a cache %u, %u; of the file %u, %u",
+	       cycles, answered, flushes, atomic_cut[0], atomic_there[0], atomic_cut[CACHED],
+	       atomic_there[CACHED], atomic_cut[RAW], atomic_there[RAW]);
 }
