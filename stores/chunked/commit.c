@@ -764,7 +764,7 @@ settle_pages(struct engine *eng, struct dchunk *dc)
 	struct dchunk *active = dirty_find(eng->active, dc->index);
 	struct dslot *slot, *newer;
 
-	if (!dc->resident)
+	if (!dc->resident || dc->passing)
 		return;
 	for (unsigned p = 0; p < eng->chunk_pages; p++)
 		if (dchunk_lookup(dc, p, &slot) == DIRTY_PAGE &&

@@ -79,6 +79,15 @@ dirty_set_resize(struct dirty_set *set, uint32_t old_leaves, uint32_t new_leaves
 }
 
 static void
+slot_let_go(struct dirty_set *set, struct dchunk *dc, struct dslot *slot)
+{
+	page_unref(slot->page);
+	slot->page = NULL;
+	dc->resident--;
+	set->resident--;
+}
+
+static void
 group_clear(struct dchunk *dc, struct dirty_set *set, struct dgroup *group)
 {
 	uint64_t data = group->present & ~group->zero;
@@ -87,11 +96,8 @@ group_clear(struct dchunk *dc, struct dirty_set *set, struct dgroup *group)
 		unsigned i = (unsigned)__builtin_ctzll(data);
 
 		data &= data - 1;
-		if (group->slot[i].page) {
-			page_unref(group->slot[i].page);
-			dc->resident--;
-			set->resident--;
-		}
+		if (group->slot[i].page)
+			slot_let_go(set, dc, &group->slot[i]);
 		dc->pages--;
 		set->pages--;
 	}
@@ -401,11 +407,8 @@ slot_clear(struct dirty_set *set, struct dchunk *dc, struct dgroup *group, unsig
 	if (group->zero & bit) {
 		dc->zeroes--;
 	} else {
-		if (group->slot[i].page) {
-			page_unref(group->slot[i].page);
-			dc->resident--;
-			set->resident--;
-		}
+		if (group->slot[i].page)
+			slot_let_go(set, dc, &group->slot[i]);
 		dc->pages--;
 		set->pages--;
 	}
@@ -530,9 +533,12 @@ landed_in(struct engine *eng, struct dirty_set *set, uint64_t vpage, const struc
 	struct dchunk *dc = dirty_find(set, vpage >> eng->page_shift);
 	struct dslot *slot;
 
-	if (dc && dchunk_lookup(dc, (unsigned)(vpage & (eng->chunk_pages - 1)), &slot) == DIRTY_PAGE &&
-	    slot->page == page && slot->pos == 0)
-		slot->pos = pos;
+	if (!dc || dchunk_lookup(dc, (unsigned)(vpage & (eng->chunk_pages - 1)), &slot) != DIRTY_PAGE ||
+	    slot->page != page || slot->pos != 0)
+		return;
+	slot->pos = pos;
+	if (dc->passing && bucket_entry_present(dc->early_entry))
+		slot_let_go(set, dc, slot);
 }
 
 void
@@ -579,10 +585,7 @@ shed_chunk(struct engine *eng, struct dirty_set *set, struct dchunk *dc, size_t 
 			data &= data - 1;
 			if (!slot->page || !slot->pos || !page_exclusive(slot->page))
 				continue;
-			page_unref(slot->page);
-			slot->page = NULL;
-			dc->resident--;
-			set->resident--;
+			slot_let_go(set, dc, slot);
 			n++;
 		}
 	}
@@ -607,6 +610,14 @@ shed_set(struct engine *eng, struct dirty_set *set, size_t want)
 			set->shed = dc->next;
 	}
 	return n;
+}
+
+void
+dirty_shed_chunk(struct engine *eng, struct dchunk *dc)
+{
+	bool active = dirty_find(eng->active, dc->index) == dc;
+
+	(void)shed_chunk(eng, active ? eng->active : eng->frozen, dc, dc->resident);
 }
 
 size_t

@@ -50,6 +50,7 @@ early_want(struct engine *eng, struct dchunk *dc)
 	if (eng->phase != ENGINE_RUNNING || dc->hot || dc->early || dc->early_queued)
 		return;
 	dc->early_queued = true;
+	dc->passing = stream_wrote(eng, dc->index);
 	dc->early_prev = eng->early_last;
 	if (eng->early_last)
 		eng->early_last->early_next = dc;
@@ -68,6 +69,7 @@ void
 early_drop(struct engine *eng, struct dchunk *dc)
 {
 	dc->version++;
+	dc->passing = false;
 	unqueue(eng, dc);
 	if (dc->early)
 		dc->hot = true;
@@ -127,6 +129,8 @@ early_ended(struct engine *eng, struct dchunk *dc, uint32_t index, uint32_t vers
 	if (status == 0 && dc && dc->version == version && bucket_entry_present(entry)) {
 		dc->early_entry = entry;
 		counter_add(&eng->early_bases, 1);
+		if (dc->passing)
+			dirty_shed_chunk(eng, dc);
 	} else {
 		if (bucket_entry_present(entry))
 			discard(eng, index, entry);

@@ -28,6 +28,7 @@
 #define GROUP_SHIFT 6
 #define FETCH_PAGES 16u          /* one ranged GET: 64 KiB, aligned */
 
+#define STREAMS 8u               /* that are followed at once: readers, and as many writers */
 #define STREAM_AHEAD_MAX 32u     /* chunks before a stream's reader */
 #define STREAM_FLIGHT_MAX 16u    /* of them on their way at once, all streams */
 
@@ -65,6 +66,7 @@ struct dchunk {
 	struct bucket_entry early_entry; /* the base that holds what is said here, before a commit asked for it */
 	struct dchunk *early_prev, *early_next; /* full, waiting for its turn */
 	bool early_queued;
+	bool passing;                    /* a scan wrote it: once the store has it, memory need not */
 	struct bucket_entry entry, old;
 };
 
@@ -104,6 +106,8 @@ enum dirty_hit dirty_lookup(struct engine *eng, uint64_t vpage, struct dslot **r
 enum dirty_hit dchunk_lookup(const struct dchunk *dc, unsigned page, struct dslot **ret);
 /** Let go of up to n pages that the journal can give back; how many it were. */
 size_t dirty_shed(struct engine *eng, size_t n);
+/** The same for all of a chunk. */
+void dirty_shed_chunk(struct engine *eng, struct dchunk *dc);
 /** Put a page that was read back into its slot again. */
 void dirty_attach(struct engine *eng, uint64_t vpage, journal_pos_t pos, struct page *page);
 void dirty_remove(struct engine *eng, struct dirty_set *set, struct dchunk *dc);
@@ -312,7 +316,7 @@ struct reader {
 void reader_begin(struct reader *reader);
 void read_submit(struct vol_req *req);
 
-/* ---- stream.c: sequential readers ------------------------------------------ */
+/* ---- stream.c: sequential readers and writers ------------------------------ */
 
 struct stream {
 	uint64_t next;                   /* page that continues it */
@@ -327,6 +331,8 @@ struct stream *stream_note(struct engine *eng, uint64_t first, unsigned n, unsig
 bool stream_flows(const struct engine *eng, const struct stream *stream);
 /** Fetch the chunks that it will come to. */
 void stream_ahead(struct engine *eng, struct stream *stream);
+/** This chunk has been written in full: by a scan? */
+bool stream_wrote(struct engine *eng, uint64_t chunk);
 /** One that was fetched ahead is here, or failed. */
 void stream_fetched(struct engine *eng);
 
@@ -650,7 +656,7 @@ struct engine {
 	struct fetch *fetches;
 	struct reader *starved, **starved_tail;  /* readers without memory: the first one waits for the arena */
 	bool starved_waits;
-	struct stream streams[8];
+	struct stream streams[STREAMS], writers[STREAMS];
 	uint64_t stream_clock;
 	unsigned ahead_max;              /* chunks that are fetched ahead of a stream at most */
 	unsigned ahead_flight;           /* of all streams, on their way */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Sequential readers: larger fetches, and chunks fetched before they are asked for.
+ * Sequential readers: larger fetches, and chunks fetched before they are asked for.  Sequential writers.
  *
  * The last few streams are remembered by the page that would continue them; a read that begins near it belongs to
  * the stream, since initiators with several queues reorder a little.  What it read in sequence decides:
@@ -19,6 +19,9 @@
  * used by nobody else is let go of at once.  So what comes next goes into pages that are warm, and a scan neither takes
  * memory from others nor makes the daemon grow.
  *
+ * Writers are followed by the chunks that they fill.  By the same measure a writer is a scan as well: its chunks go
+ * to the store as they fill (early.c), and once they are there their pages are let go of; the journal has them until the commit.
+ *
  * Failure: there is none; what could not be fetched ahead is fetched when it is asked for.
  * Thread: the volume's loop.
  */
@@ -30,9 +33,26 @@
 #define CHUNKS_BEHIND 2u /* a read that is on its way may begin a little behind */
 
 static bool
-continues(const struct stream *stream, uint64_t first)
+continues(const struct stream *stream, uint64_t first, uint64_t near)
 {
-	return stream->used && first + NEAR_PAGES >= stream->next && first <= stream->next + NEAR_PAGES;
+	return stream->used && first + near >= stream->next && first <= stream->next + near;
+}
+
+/** The stream that begins to be followed takes the place that was not used for longest: *oldest. */
+static struct stream *
+stream_find(struct stream streams[static STREAMS], uint64_t first, uint64_t near, struct stream **oldest)
+{
+	struct stream *found = NULL;
+
+	*oldest = &streams[0];
+	for (unsigned s = 0; s < STREAMS; s++) {
+		/* not the one of a single access that happened to lie in its way */
+		if (continues(&streams[s], first, near) && (!found || streams[s].run > found->run))
+			found = &streams[s];
+		if (streams[s].used < (*oldest)->used)
+			*oldest = &streams[s];
+	}
+	return found;
 }
 
 static unsigned
@@ -51,17 +71,8 @@ stream_unit(const struct engine *eng, const struct stream *stream, unsigned n)
 struct stream *
 stream_note(struct engine *eng, uint64_t first, unsigned n, unsigned *unit)
 {
-	struct stream *oldest = &eng->streams[0], *found = NULL;
+	struct stream *oldest, *found = stream_find(eng->streams, first, NEAR_PAGES, &oldest);
 
-	for (unsigned s = 0; s < ARRAY_SIZE(eng->streams); s++) {
-		struct stream *stream = &eng->streams[s];
-
-		/* not the one of a single read that happened to lie in its way */
-		if (continues(stream, first) && (!found || stream->run > found->run))
-			found = stream;
-		if (stream->used < oldest->used)
-			oldest = stream;
-	}
 	if (found) {
 		found->next = max_of(found->next, first + n);
 		found->used = ++eng->stream_clock;
@@ -120,6 +131,22 @@ stream_scans(const struct engine *eng, const struct stream *stream)
 	return stream->run >= total / 8 && engine_chunks(eng) << eng->page_shift > total / 2;
 }
 
+bool
+stream_wrote(struct engine *eng, uint64_t chunk)
+{
+	uint64_t first = chunk << eng->page_shift, end = first + eng->chunk_pages;
+	struct stream *oldest, *found = stream_find(eng->writers, first, eng->chunk_pages, &oldest);
+
+	if (!found) {
+		*oldest = (struct stream){.next = first};
+		found = oldest;
+	}
+	found->next = max_of(found->next, end);
+	found->run += eng->chunk_pages;
+	found->used = ++eng->stream_clock;
+	return stream_scans(eng, found);
+}
+
 static void
 stream_behind(struct engine *eng, struct stream *stream)
 {
@@ -152,7 +179,7 @@ void
 stream_fetched(struct engine *eng)
 {
 	eng->ahead_flight--;
-	for (unsigned s = 0; s < ARRAY_SIZE(eng->streams); s++)
+	for (unsigned s = 0; s < STREAMS; s++)
 		if (eng->streams[s].used)
 			stream_ahead(eng, &eng->streams[s]);
 }

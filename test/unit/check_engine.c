@@ -385,6 +385,43 @@ START_TEST(test_scan)
 }
 END_TEST
 
+/* A long writer gives its pages back once the store has their chunks; in a volume that fits they stay. */
+START_TEST(test_scan_write)
+{
+	uint64_t data = _i == 1 ? 15 * MIB : 24 * MIB;
+	uint8_t *buf = malloc(data), page[4096];
+
+	rig.spec.size = _i == 1 ? 16 * MIB : 64 * MIB; /* the arena has 32 */
+	rig.params.journal_bytes = 128 * MIB;          /* no commit before it is asked for */
+	rig.spec.commit_window = 48 * MIB;
+	create_and_open();
+	fill(buf, data, 3);
+	fill(page, sizeof(page), 4);
+	for (uint64_t at = 0; at < data; at += MIB / 4)
+		ck_ok(io(VOL_WRITE, at, MIB / 4, buf + at));
+	ck_assert(enginerig_wait(&rig, "early_bases", (long long)(data / MIB)));
+	ck_assert_int_eq(enginerig_stat(&rig, "commits"), 0);
+	long long held = enginerig_stat(&rig, "dirty_resident_bytes") + enginerig_stat(&rig, "cached_bytes");
+	if (_i == 1)
+		ck_assert_int_eq(held, (long long)data);
+	else
+		ck_assert_int_le(held, 5 * (long long)MIB);
+	/* what is gone from memory is there all the same, and can be changed */
+	ck_ok(io(VOL_WRITE, 10 * MIB + 8192, sizeof(page), page));
+	memcpy(buf + 10 * MIB + 8192, page, sizeof(page));
+	expect(6 * MIB, buf + 6 * MIB, 8 * MIB);
+	if (_i == 2)
+		crash();
+	ck_ok(enginerig_commit(&rig));
+	for (unsigned half = 0; half < 2; half++)
+		expect(half * data / 2, buf + half * data / 2, data / 2);
+	restart();
+	for (unsigned half = 0; half < 2; half++)
+		expect(half * data / 2, buf + half * data / 2, data / 2);
+	free(buf);
+}
+END_TEST
+
 /* Single pages all over a large volume: the table of what is dirty stays within its share of the arena. */
 START_TEST(test_table_bound)
 {
@@ -753,6 +790,7 @@ main(void)
 		{"delete, dir", test_delete, 1, true},
 		{"no readahead", test_no_readahead, 1, false},
 		{"scan", test_scan, 2, false},
+		{"scan that writes", test_scan_write, 3, false},
 		{"table bound", test_table_bound, 1, false},
 		{"or", test_or_write, 4, false},
 		{"or that fetches", test_or_write_fetches, 1, false},
