@@ -47,7 +47,6 @@
 #define RECLAIMERS_MAX 64u
 #define UNREF_BATCH 64u
 #define WARM_STEP 512u /* pages: one of 2 MiB, where there are such */
-#define WARM_FIRST ((256u << 20) / PAGE_SIZE_BYTES)
 #define WARM_AHEAD ((64u << 20) / PAGE_SIZE_BYTES)
 
 struct magazine {
@@ -75,7 +74,7 @@ struct arena {
 	pthread_t warmer;
 	pthread_cond_t warmer_cond;
 	bool warmer_runs, warmer_stop, warmer_waits;
-	size_t warm; /* pages from the lowest address on */
+	size_t warm_first, warm; /* pages from the lowest address on */
 	/* ---- */
 	pthread_mutex_t reclaim_lock; /* held while reclaimers run */
 	struct arena_reclaimer *reclaimers[RECLAIMERS_MAX];
@@ -147,10 +146,9 @@ depot_count(const struct arena *arena)
 static size_t
 warm_goal(const struct arena *arena)
 {
-	size_t first = min_of(arena->total / 2, (size_t)WARM_FIRST);
 	size_t ahead = min_of(arena->total / 8, (size_t)WARM_AHEAD);
 
-	return min_of(max_of(first, arena->total - arena->lowest + ahead), arena->total);
+	return min_of(max_of(arena->warm_first, arena->total - arena->lowest + ahead), arena->total);
 }
 
 static void
@@ -578,10 +576,11 @@ warmer_main(void *arg)
 }
 
 void
-arena_warm(struct arena *arena)
+arena_warm(struct arena *arena, size_t bytes)
 {
 	sigset_t all, before;
 
+	arena->warm_first = bytes / PAGE_SIZE_BYTES;
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
 	arena->warmer_runs = !pthread_create(&arena->warmer, NULL, warmer_main, arena);

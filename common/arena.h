@@ -37,10 +37,10 @@ struct page {
 
 /** bytes is rounded up to pages; at least 1 MiB.  Memory is reserved, and touched on use. */
 int arena_new(size_t bytes, struct arena **ret);
-/** From now on a thread has the kernel clear pages before they are first used: half of the arena at once, 256 MiB at most, and
- *  then an eighth of it ahead of the most that was ever in use, 64 MiB at most.  Clearing costs a reader more than copying.
- *  Where that cannot be had pages are cleared at their first use.  Once; before the arena is shared. */
-void arena_warm(struct arena *arena);
+/** From now on a thread has the kernel clear pages before they are first used: `bytes` at once, and
+ *  then an eighth of the arena ahead of the most that was ever in use, 64 MiB at most.  Clearing costs who uses a page first
+ *  more than copying.  Where that cannot be had pages are cleared at their first use.  Once; before the arena is shared. */
+void arena_warm(struct arena *arena, size_t bytes);
 /** All pages must be back; asserts it. */
 void arena_free(struct arena *arena);
 

@@ -52,6 +52,8 @@
 #include "gateway/notify.h"
 #include "gateway/reopen.h"
 
+#define WARM_BYTES ((size_t)512 << 20) /* of the arena, at the start: what the default has */
+
 struct serve {
 	struct daemon daemon;
 	const struct serve_options *options;
@@ -327,7 +329,7 @@ start_engine(struct serve *serve, struct errinfo *info)
 	if (r)
 		return err_set(info, r, "cannot reserve %s of memory: %s; lower \"memory\"",
 			       size_format(daemon->config.memory, text, sizeof(text)), err_text(r));
-	arena_warm(daemon->arena);
+	arena_warm(daemon->arena, WARM_BYTES);
 	r = loop_pool_init(0);
 	serve->pool = !r;
 	if (!r) {

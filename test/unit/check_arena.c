@@ -521,7 +521,7 @@ START_TEST(pages_are_warmed_ahead)
 	munmap(probe, PAGE_SIZE_BYTES);
 	ck_assert_int_eq(arena_new((size_t)WARM_PAGES * PAGE_SIZE_BYTES, &arena), 0);
 	ck_assert_uint_eq(resident(0, WARM_PAGES), 0);
-	arena_warm(arena);
+	arena_warm(arena, (size_t)WARM_PAGES / 2 * PAGE_SIZE_BYTES);
 	if (able) {
 		until_resident(0, WARM_PAGES / 2);
 		ck_assert_uint_eq(resident(WARM_PAGES * 3 / 4, WARM_PAGES / 4), 0);
@@ -547,7 +547,7 @@ START_TEST(a_warmer_ends_with_its_arena)
 {
 	for (unsigned i = 0; i < 20; i++) {
 		ck_assert_int_eq(arena_new(i << 20, &arena), 0);
-		arena_warm(arena);
+		arena_warm(arena, SIZE_MAX);
 		arena_free(arena);
 	}
 }
