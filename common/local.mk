@@ -3,6 +3,7 @@ noinst_LIBRARIES += libcommon.a
 libcommon_a_SOURCES = \
 	common/arena.c common/arena.h \
 	common/bytes.h \
+	common/copy.c common/copy.h \
 	common/crc32c.c common/crc32c.h \
 	common/diskio.c common/diskio.h \
 	common/err.c common/err.h common/errors.def \

@@ -8,8 +8,8 @@
  * comes back with -ENODATA and is asked again.  Every page is checked against the table; if one does not
  * match, the range is fetched once more, then the page is marked bad: it goes to nobody as data.
  *
- * A page is summed as soon as it has come (fetch_arrived), while it is in the processor's cache: at the end of a chunk
- * the first ones are not any more.  What a store did not tell about is summed at the end.
+ * A page is summed as it comes (fetch_arrived), where the processor's cache has it: at the end of a chunk
+ * the first ones are not there any more.  What a store did not tell about is summed at the end.
  *
  * A fetch of a whole chunk whose table is not here asks for the whole object, table and all: one GET.  If that fails or its
  * table is not what it should be, the fetch starts over the usual way.
@@ -106,15 +106,21 @@ fetch_finish(struct fetch *f, int status)
 }
 
 static void
-fetch_arrived(struct object_req *req, uint64_t from, uint64_t n)
+fetch_arrived(struct object_req *req, uint64_t from, const void *data, size_t n)
 {
 	struct fetch *f = container_of(req, struct fetch, req);
-	unsigned whole = (unsigned)min_of((from + n) / PAGE_SIZE_BYTES, (uint64_t)f->n);
+	const uint8_t *p = data;
+	uint64_t end = min_of(from + n, (uint64_t)f->n * PAGE_SIZE_BYTES);
 
-	if (from == 0)
-		f->summed = 0;
-	for (; f->summed < whole; f->summed++)
-		f->sums[f->summed] = crc32c(0, f->pages[f->summed]->data, PAGE_SIZE_BYTES);
+	for (uint64_t at = from; at < end;) {
+		unsigned i = (unsigned)(at / PAGE_SIZE_BYTES), done = (unsigned)(at % PAGE_SIZE_BYTES);
+		size_t k = min_of(end - at, (uint64_t)(PAGE_SIZE_BYTES - done));
+
+		f->sums[i] = crc32c(done ? f->sums[i] : 0, p, k);
+		at += k;
+		p += k;
+		f->summed = (unsigned)(at / PAGE_SIZE_BYTES);
+	}
 }
 
 static void fetch_data_done(struct object_req *req);

@@ -182,7 +182,7 @@ mem_get(struct table *t, struct object_req *req)
 		if (k)
 			memcpy(req->iov[i].iov_base, t->objects[at].data + offset, k);
 		if (k && req->arrived)
-			req->arrived(req, got, k);
+			req->arrived(req, got, req->iov[i].iov_base, k);
 		got += k;
 		offset += k;
 		length -= k;

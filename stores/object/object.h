@@ -81,8 +81,9 @@ struct object_req {
 
 	void (*done)(struct object_req *req);
 	/** GET; NULL: nobody asks.  Bytes [from, from + n) of the destination were just written and will be left alone, unless
-	 *  it begins anew with from = 0 (another attempt).  In order, without gaps, before done, on req->loop; a store need not call it. */
-	void (*arrived)(struct object_req *req, uint64_t from, uint64_t n);
+	 *  it begins anew with from = 0 (another attempt).  `data` are the same bytes where the cache has them, valid during the call.
+	 *  In order, without gaps, before done, on req->loop; a store need not call it. */
+	void (*arrived)(struct object_req *req, uint64_t from, const void *data, size_t n);
 	/* private to the store until done */
 	struct loop *loop;
 	struct loop_work work;

@@ -50,7 +50,7 @@ matches(const struct fault *fault, const struct object_req *req)
 
 /* What is wrong is so from the start. */
 static void
-carried_arrived(struct object_req *inner, uint64_t from, uint64_t n)
+carried_arrived(struct object_req *inner, uint64_t from, const void *data, size_t n)
 {
 	struct carried *c = container_of(inner, struct carried, inner);
 
@@ -58,7 +58,7 @@ carried_arrived(struct object_req *inner, uint64_t from, uint64_t n)
 		((uint8_t *)c->outer->iov[0].iov_base)[0] ^= 0x10;
 		c->flipped = true;
 	}
-	c->outer->arrived(c->outer, from, n);
+	c->outer->arrived(c->outer, from, data, n);
 }
 
 static void

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* err, util, bytes, crc32c, stats, log: the pure parts of common/. */
+/* err, util, bytes, copy, crc32c, stats, log: the pure parts of common/. */
 #include <check.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/bytes.h"
+#include "common/copy.h"
 #include "common/crc32c.h"
 #include "common/err.h"
 #include "common/log.h"
@@ -147,6 +148,23 @@ static const struct {
 	uint32_t crc;
 } vectors[] = {{"zeroes", 0x8a9136aa}, {"ones", 0x62a8ab43}, {"up", 0x46dd794e}, {"down", 0x113fdb5c}};
 
+START_TEST(copy_past_cache_copies)
+{
+	static uint8_t from[600], to[600], want[600];
+
+	for (size_t i = 0; i < sizeof(from); i++)
+		from[i] = (uint8_t)(i * 7 + i / 256);
+	for (size_t at = 0; at < 70; at++)
+		for (size_t n = 0; n < 400; n += n < 140 ? 1 : 37) {
+			memset(to, 0xee, sizeof(to));
+			memset(want, 0xee, sizeof(want));
+			memcpy(want + at, from + at / 3, n);
+			copy_past_cache(to + at, from + at / 3, n);
+			ck_assert_mem_eq(to, want, sizeof(to));
+		}
+}
+END_TEST
+
 START_TEST(crc32c_rfc_vectors)
 {
 	uint8_t v[4][32];
@@ -257,6 +275,7 @@ main(void)
 	tcase_add_test(tc, size_format_rounds);
 	tcase_add_test(tc, uuid_round_trip);
 	tcase_add_test(tc, bytes_orders);
+	tcase_add_test(tc, copy_past_cache_copies);
 	tcase_add_test(tc, crc32c_rfc_vectors);
 	tcase_add_test(tc, crc32c_variants_agree);
 	tcase_add_test(tc, histogram_quantiles_bound_the_truth);

@@ -298,14 +298,15 @@ static struct {
 } told;
 
 static void
-on_arrived(struct object_req *req, uint64_t from, uint64_t n)
+on_arrived(struct object_req *req, uint64_t from, const void *data, size_t n)
 {
 	if (from == 0)
 		told.begun++;
 	else
 		ck_assert_uint_eq(from, told.next);
 	ck_assert(n && from + n <= sizeof(told.seen));
-	memcpy(told.seen + from, (const char *)req->iov[0].iov_base + from, n);
+	ck_assert_mem_eq(data, (const char *)req->iov[0].iov_base + from, n);
+	memcpy(told.seen + from, data, n);
 	told.next = from + n;
 }
 

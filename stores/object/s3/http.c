@@ -33,6 +33,7 @@
 #include <sys/socket.h>
 #include <uv.h>
 
+#include "common/copy.h"
 #include "common/err.h"
 #include "common/util.h"
 
@@ -43,6 +44,7 @@
 #define BUFFER_BIG (256L << 10)
 #define BUFFER_SMALL (16L << 10)
 #define SMALL_BODY (64u << 10)
+#define CACHED_BODY (512u << 10) /* the end of a larger one would push its beginning out of the cache */
 #define PROGRESS_BYTES (16u << 10)
 #define TEXT_FIRST 4096u
 #define HURRY_STALL_MS 2000u
@@ -486,6 +488,15 @@ on_header(char *p, size_t size, size_t n, void *arg)
 	return size * n;
 }
 
+static void
+sink_copy(const struct http_request *req, void *to, const void *from, size_t n)
+{
+	if (req->sink_bytes > CACHED_BODY)
+		copy_past_cache(to, from, n);
+	else
+		memcpy(to, from, n);
+}
+
 /* n bytes of the answer against iov, copied or compared; false: there is no room for them */
 static bool
 sink_iov(struct http_request *req, const char *p, size_t n)
@@ -498,7 +509,7 @@ sink_iov(struct http_request *req, const char *p, size_t n)
 			return false;
 		k = min_of(n, v->iov_len - req->at_offset);
 		if (k && req->sink == HTTP_SINK_IOV)
-			memcpy((char *)v->iov_base + req->at_offset, p, k);
+			sink_copy(req, (char *)v->iov_base + req->at_offset, p, k);
 		else if (k && memcmp((const char *)v->iov_base + req->at_offset, p, k) != 0)
 			req->differs = true;
 		p += k;
@@ -562,7 +573,7 @@ on_write(char *p, size_t size, size_t count, void *arg)
 	}
 	req->received += n;
 	if (req->arrived && req->sink == HTTP_SINK_IOV && n)
-		req->arrived(req, req->received - n, n);
+		req->arrived(req, req->received - n, p, n);
 	return n;
 }
 

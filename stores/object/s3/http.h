@@ -48,8 +48,8 @@ struct http_request {
 	uint64_t hurry_ms;             /* from then on (loop_now_ms) 2 s without a move are enough; 0 = never */
 	/** When the headers of the final answer are there: choose the sink.  Negative = enough, end with that. */
 	int (*on_head)(struct http_request *req);
-	/** NULL, or: bytes [from, from + n) of the body are in iov. */
-	void (*arrived)(struct http_request *req, uint64_t from, uint64_t n);
+	/** NULL, or: bytes [from, from + n) of the body are in iov, and for the moment at data. */
+	void (*arrived)(struct http_request *req, uint64_t from, const void *data, size_t n);
 	/** After http_start() has returned, in any case. */
 	void (*done)(struct http_request *req);
 	/* ---- by on_head */

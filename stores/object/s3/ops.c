@@ -307,11 +307,11 @@ static const struct s3_step step_settle = {HTTP_GET, settle_build, settle_head, 
 /* ---- GET ---- */
 
 static void
-get_arrived(struct http_request *http, uint64_t from, uint64_t n)
+get_arrived(struct http_request *http, uint64_t from, const void *data, size_t n)
 {
 	struct s3_call *call = container_of(http, struct s3_call, http);
 
-	call->req->arrived(call->req, from, n);
+	call->req->arrived(call->req, from, data, n);
 }
 
 static int
