@@ -40,6 +40,12 @@ pdu_head_digest_ok(const uint8_t *head, uint32_t ahs_len)
 	return crc32c(0, head, ISCSI_BHS_LEN + ahs_len) == get_le32(head + ISCSI_BHS_LEN + ahs_len);
 }
 
+bool
+pdu_data_digest_ok(const struct pdu *pdu, uint32_t crc, const uint8_t *tail)
+{
+	return crc32c(crc, tail, pdu->pad_len) == get_le32(tail + pdu->pad_len);
+}
+
 int
 pdu_ahs_parse(const uint8_t *ahs, uint32_t len, struct pdu_ahs *ret)
 {

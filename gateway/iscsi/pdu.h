@@ -64,6 +64,9 @@ int pdu_decode(const uint8_t bhs[ISCSI_BHS_LEN], const struct pdu_limits *limits
 /** Header digest of BHS and AHS against the four bytes that follow them. */
 bool pdu_head_digest_ok(const uint8_t *head, uint32_t ahs_len);
 
+/** Data digest: crc is that of the data, tail the padding and the four bytes that follow it. */
+bool pdu_data_digest_ok(const struct pdu *pdu, uint32_t crc, const uint8_t *tail);
+
 /** What the additional header segments say.  Absent: cdb_len 0, has_bidi false. */
 struct pdu_ahs {
 	const uint8_t *cdb; /* bytes 16 and on of the CDB, in the caller's buffer */

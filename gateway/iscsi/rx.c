@@ -212,11 +212,8 @@ tail(struct conn *conn)
 
 	if (rx->end - rx->pos < len)
 		return false;
-	if (rx->limits.data_digest && rx->pdu.data_len) {
-		uint32_t crc = crc32c(rx->crc, p, rx->pdu.pad_len);
-
-		ok = crc == get_le32(p + rx->pdu.pad_len);
-	}
+	if (rx->limits.data_digest && rx->pdu.data_len)
+		ok = pdu_data_digest_ok(&rx->pdu, rx->crc, p);
 	rx->pos += len;
 	rx->step = RX_HEAD;
 	counter_add(&conn->pdus_in, 1);
