@@ -26,7 +26,8 @@ FUZZ_MAIN = test/fuzz/replay_main.c test/fuzz/fuzz.h
 FUZZ_LDFLAGS_ALL = $(AM_LDFLAGS)
 TESTS += $(FUZZ_TARGETS)
 endif
-EXTRA_DIST += test/fuzz/corpus test/fuzz/run.sh
+TESTS += test/fuzz/check_run.sh
+EXTRA_DIST += test/fuzz/corpus test/fuzz/run.sh test/fuzz/check_run.sh
 
 FUZZ_SECONDS = 600
 if ENABLE_FUZZERS
