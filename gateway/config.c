@@ -29,7 +29,7 @@ struct raw_config {
 	json_t *listen, *portal_groups, *redirects, *mount, *limits, *store_limits, *volumes, *targets;
 	json_t *discovery, *chap_algorithms;
 	char *control, *state_dir;
-	uint64_t memory, threads;
+	uint64_t memory, threads, close_timeout;
 	int log_level;
 };
 
@@ -46,6 +46,8 @@ static const struct json_key top_keys[] = {
 	CONFIG_KEY(raw_config, memory, SIZE, .min = 32 * MIB,
 		   .help = "size of the page arena: all data in flight and cached"),
 	CONFIG_KEY(raw_config, threads, UINT, .max = LOOPS_MAX, .help = "event-loop threads; 0 = one a core"),
+	CONFIG_KEY(raw_config, close_timeout, UINT, .min = 1, .max = 86400,
+		   .help = "seconds that the last commit of a volume may take when the daemon stops"),
 	CONFIG_KEY(raw_config, log_level, ENUM, .choices = level_names, .help = "error, warn, info or debug"),
 	CONFIG_KEY(raw_config, limits, OBJECT, .help = "limits and times of the iSCSI target"),
 	CONFIG_KEY(raw_config, store_limits, OBJECT, .help = "what all object stores together may take"),
@@ -655,13 +657,16 @@ static int
 read_top(struct config_reader *reader)
 {
 	struct config *config = reader->config;
-	struct raw_config raw = {.memory = config->memory, .log_level = config->log_level};
+	struct raw_config raw = {.memory = config->memory,
+				 .close_timeout = config->close_timeout,
+				 .log_level = config->log_level};
 	struct errinfo info;
 
 	if (json_read(reader->doc, reader->doc->root, "", top_keys, ARRAY_SIZE(top_keys), &raw, &info))
 		config_note(reader, &info);
 	config->memory = raw.memory;
 	config->threads = raw.threads;
+	config->close_timeout = raw.close_timeout;
 	config->log_level = raw.log_level;
 	check_absolute(reader, "control", raw.control);
 	check_absolute(reader, "state_dir", raw.state_dir);
@@ -693,7 +698,9 @@ int
 config_parse(const struct json_doc *doc, struct config *ret, struct config_report *report,
 	     struct errinfo *info)
 {
-	struct config config = {.memory = 512 * MIB, .log_level = LOG_LEVEL_INFO};
+	struct config config = {.memory = 512 * MIB,
+				.close_timeout = VOLUME_CLOSE_TIMEOUT_DEFAULT,
+				.log_level = LOG_LEVEL_INFO};
 	struct config_reader reader = {.doc = doc, .config = &config};
 	int r;
 

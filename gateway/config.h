@@ -125,6 +125,7 @@ struct config {
 	char *control, *state_dir;   /* never NULL after loading */
 	struct config_mount mount;
 	uint64_t memory, threads;    /* threads 0 = one a core */
+	uint64_t close_timeout;      /* s */
 	int log_level;               /* enum log_level */
 	struct config_limits limits;
 	struct config_store_limits store_limits;

@@ -84,6 +84,8 @@ spec_of(struct daemon *daemon, const struct daemon_volume *volume, struct volume
 {
 	int r = config_volume_spec(&volume->conf, daemon->state.journal_dir, daemon->state.gateway_id, ret);
 
+	if (!r)
+		ret->close_timeout_s = (unsigned)daemon->config.close_timeout;
 	for (size_t i = 0; !r && i < daemon->naccept_loss; i++)
 		if (!strcmp(daemon->accept_loss[i], volume->conf.name))
 			ret->accept_loss = true;

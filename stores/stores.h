@@ -16,6 +16,7 @@
 #define GATEWAY_ID_LEN UUID_LEN
 
 #define VOLUME_JOURNAL_MIN (UINT64_C(256) << 20)      /* bytes: below, the largest write might never find room */
+#define VOLUME_CLOSE_TIMEOUT_DEFAULT 30u /* s */
 #define VOLUME_JOURNAL_DEFAULT (UINT64_C(1) << 30)
 
 /** Where a volume lives and how it behaves.  Strings are the caller's. */
@@ -34,6 +35,7 @@ struct volume_spec {
 	uint64_t journal_size;         /* bytes; 0 = VOLUME_JOURNAL_DEFAULT; at least VOLUME_JOURNAL_MIN */
 	uint64_t commit_window;        /* dirty bytes that start a map commit; 0 = a quarter of the journal */
 	unsigned commit_interval_s;    /* 0 = 1800 */
+	unsigned close_timeout_s;      /* for the last map commit; 0 = VOLUME_CLOSE_TIMEOUT_DEFAULT */
 	bool beside_foreign;           /* create although somebody else's volume lies there */
 	bool accept_loss;              /* open although the journal is missing or damaged */
 	uint8_t gateway_id[GATEWAY_ID_LEN];

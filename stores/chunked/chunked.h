@@ -40,7 +40,7 @@ struct chunked_params {
 	unsigned delete_horizon_ms;    /* replaced objects live this long; default 60,000 */
 	unsigned retry_ms;             /* first back-off of a failed PUT; default 100 */
 	unsigned retry_max_ms;         /* last one; default 5,000 */
-	unsigned close_timeout_ms;     /* close gives up on a store that does not answer; default 30,000 */
+	unsigned close_timeout_ms;     /* instead of spec->close_timeout_s */
 };
 
 int chunked_create_with(struct volume_spec *spec, const struct chunked_params *params, struct loop *loop,

@@ -8,8 +8,8 @@
  *   RELEASE   owner: released, journal clean - only if the root covers everything
  *   RELEASED  files and store are closed, on a pool thread
  *
- * When the store does not take the last commit in close_timeout_ms, the volume is closed without it: the
- * owner keeps saying that the journal is open, and the next opening replays it.  The same where it is
+ * How far the last commit is gets logged now and then.  When the store does not take it in close_timeout_ms, the volume is
+ * closed without it: the owner keeps saying that the journal is open, and the next opening replays it.  The same where it is
  * poisoned or fenced. chunked_abandon() is the crash: nothing is written any more.
  *
  * Invariant: `released` is written only when the root covers the last sequence and every request was
@@ -26,6 +26,10 @@
 
 #include "common/log.h"
 
+#define TELLS 6u /* of the last commit, in its time, */
+#define TELL_LEAST_MS 250u
+#define TELL_MOST_MS 10000u /* and of a long one more often */
+
 enum close_step { CLOSE_DRAIN, CLOSE_RECLAIM, CLOSE_QUIESCE, CLOSE_RELEASE, CLOSE_FILES };
 
 static void close_run(struct engine *eng);
@@ -37,6 +41,25 @@ all_covered(const struct engine *eng)
 }
 
 static void
+tell_end(const struct engine *eng)
+{
+	const char *kept =
+		eng->journal ? "; the journal keeps what is not in the store, for the next opening" : "";
+
+	if (eng->give_up)
+		log_warn(
+			"volume %s: closed without a last commit: %s, and %zu of %zu chunks were to go after %u s "
+			"(close_timeout)%s",
+			eng->vol.name,
+			eng->close_status == -ETIMEDOUT ? "the store did not take all of it in time"
+							: err_text(eng->close_status),
+			eng->close_left, eng->close_all, eng->params.close_timeout_ms / 1000, kept);
+	else
+		log_warn("volume %s: closed without a last commit: %s%s", eng->vol.name,
+			 err_text(eng->close_status), kept);
+}
+
+static void
 close_done(struct loop_work *work)
 {
 	struct engine *eng = container_of(work, struct engine, close_work);
@@ -44,11 +67,7 @@ close_done(struct loop_work *work)
 	loop_timer_stop(&eng->close_timer);
 	eng->phase = ENGINE_DEAD;
 	if (eng->close_status < 0 && !eng->abandon)
-		log_warn("volume %s: closed without a last commit: %s%s", eng->vol.name,
-			 eng->close_status == -ETIMEDOUT ? "the store did not take all of it in time"
-							 : err_text(eng->close_status),
-			 eng->journal ? "; the journal keeps what is not in the store, for the next opening"
-				      : "");
+		tell_end(eng);
 	eng->journal = NULL;
 	eng->close_done(eng->close_arg, eng->close_status);
 }
@@ -210,15 +229,40 @@ engine_close_poke(struct engine *eng)
 }
 
 static void
-close_late(struct loop_timer *timer)
+close_late(struct engine *eng)
 {
-	struct engine *eng = container_of(timer, struct engine, close_timer);
-
 	eng->give_up = true;
+	eng->close_left = commit_chunks_left(eng);
 	engine_hold(eng);
 	commit_halt(eng, eng->degraded ? eng->degraded : -ETIMEDOUT);
 	flush_check(eng);
 	engine_release(eng);
+}
+
+static void
+wait_on(struct engine *eng, uint64_t now)
+{
+	uint64_t step = min_of(eng->params.close_timeout_ms / TELLS, TELL_MOST_MS);
+
+	loop_timer_start(&eng->close_timer, min_of(max_of(step, TELL_LEAST_MS), eng->close_until_ms - now));
+}
+
+static void
+close_tick(struct loop_timer *timer)
+{
+	struct engine *eng = container_of(timer, struct engine, close_timer);
+	uint64_t now = loop_now_ms(eng->vol.loop);
+
+	if (now >= eng->close_until_ms) {
+		close_late(eng);
+		return;
+	}
+	log_info("volume %s: closing: %zu of %zu chunks are to go to the store, which has %llu s more%s%s",
+		 eng->vol.name, commit_chunks_left(eng), eng->close_all,
+		 (unsigned long long)(eng->close_until_ms - now + 999) / 1000,
+		 eng->degraded ? "; it does not take them: " : "",
+		 eng->degraded ? err_text(eng->degraded) : "");
+	wait_on(eng, now);
 }
 
 static void
@@ -228,7 +272,7 @@ close_start(struct engine *eng)
 	eng->phase = ENGINE_CLOSING;
 	eng->close_msg.fn = close_posted;
 	eng->close_step = CLOSE_DRAIN;
-	loop_timer_init(&eng->close_timer, eng->vol.loop, close_late);
+	loop_timer_init(&eng->close_timer, eng->vol.loop, close_tick);
 	loop_timer_stop(&eng->dead.timer);
 	loop_timer_stop(&eng->gate.timer);
 	loop_timer_stop(&eng->pay_timer);
@@ -237,7 +281,9 @@ close_start(struct engine *eng)
 		commit_halt(eng, LG_EABORTED);
 		flush_check(eng);
 	} else {
-		loop_timer_start(&eng->close_timer, eng->params.close_timeout_ms);
+		eng->close_all = commit_chunks_left(eng);
+		eng->close_until_ms = loop_now_ms(eng->vol.loop) + eng->params.close_timeout_ms;
+		wait_on(eng, loop_now_ms(eng->vol.loop));
 		commit_kick(eng);
 	}
 	engine_release(eng);

@@ -52,6 +52,16 @@ commit_state_name(enum commit_state state)
 	return names[state];
 }
 
+size_t
+commit_chunks_left(const struct engine *eng)
+{
+	const struct commit *c = &eng->commit;
+
+	if (eng->frozen && c->state == COMMIT_STAGING)
+		return eng->active->nchunks + c->norder - c->next + c->inflight;
+	return eng->active->nchunks;
+}
+
 /* ---- when -------------------------------------------------------------------------- */
 
 static bool

@@ -546,6 +546,8 @@ void commit_init(struct engine *eng);
 void commit_fini(struct engine *eng);
 /** fn once everything up to wait->seq is under a root of ours, or with an error. */
 void commit_request(struct engine *eng, struct commit_wait *wait);
+/** Chunks that are not in the store yet, or in no map. */
+size_t commit_chunks_left(const struct engine *eng);
 /** Look whether one is due, and start it. */
 void commit_kick(struct engine *eng);
 void commit_step(struct engine *eng);
@@ -697,6 +699,8 @@ struct engine {
 	uint64_t degraded_told_ms;       /* the latest time of that; 0 = never */
 
 	struct loop_timer close_timer;
+	uint64_t close_until_ms;         /* then it is given up */
+	size_t close_all, close_left;    /* chunks to be committed: when it began, when it was given up */
 	void (*close_done)(void *arg, int status);
 	void *close_arg;
 	int close_status;

@@ -62,7 +62,7 @@ or_default(uint64_t value, uint64_t fallback)
 }
 
 static void
-fill_params(struct engine *eng, const struct chunked_params *given)
+fill_params(struct engine *eng, const struct volume_spec *spec, const struct chunked_params *given)
 {
 	struct chunked_params *p = &eng->params;
 
@@ -74,7 +74,8 @@ fill_params(struct engine *eng, const struct chunked_params *given)
 	p->delete_horizon_ms = (unsigned)or_default(p->delete_horizon_ms, 60000);
 	p->retry_ms = (unsigned)or_default(p->retry_ms, 100);
 	p->retry_max_ms = (unsigned)or_default(p->retry_max_ms, 5000);
-	p->close_timeout_ms = (unsigned)or_default(p->close_timeout_ms, 30000);
+	p->close_timeout_ms = (unsigned)or_default(
+		p->close_timeout_ms, or_default(spec->close_timeout_s, VOLUME_CLOSE_TIMEOUT_DEFAULT) * 1000);
 	p->journal_segment_bytes = (uint32_t)or_default(p->journal_segment_bytes, JOURNAL_SEGMENT_BYTES);
 	eng->vfs = p->vfs ? p->vfs : vfs_posix();
 }
@@ -135,7 +136,7 @@ engine_new(struct opening *o, struct loop *loop, struct arena *arena)
 	snprintf(eng->prefix, sizeof(eng->prefix), "%s", spec->name);
 	snprintf(eng->vol.store, sizeof(eng->vol.store), "%s", spec->store);
 	memcpy(eng->gateway_id, spec->gateway_id, UUID_LEN);
-	fill_params(eng, o->params);
+	fill_params(eng, spec, o->params);
 	eng->store = eng->params.store;
 	if (!eng->store) {
 		int r = object_store_open(spec->store, eng->vfs, false, &eng->store, o->info);

@@ -4,7 +4,7 @@ EXTRA_DIST += test/system/lib.sh
 DAEMON_SYSTEM_TESTS = test/system/serve.sh test/system/config.sh test/system/changes.sh test/system/refusals.sh \
 	test/system/mount.sh test/system/portals.sh test/system/live.sh test/system/access.sh \
 	test/system/mistakes.sh test/system/interrupt.sh test/system/reservations.sh \
-	test/system/late-store.sh test/system/sanitize.sh test/system/alua.sh
+	test/system/late-store.sh test/system/close.sh test/system/sanitize.sh test/system/alua.sh
 TESTS += $(DAEMON_SYSTEM_TESTS)
 EXTRA_DIST += $(DAEMON_SYSTEM_TESTS)
 

@@ -68,7 +68,7 @@ static const char full[] =
 	"  \"listen\": [\"127.0.0.1:3260\", \"[::1]:0\"],\n"
 	"  \"control\": \"/run/x.sock\", \"state_dir\": \"/var/x\",\n"
 	"  \"mount\": {\"path\": \"/mnt/x\", \"allow_other\": true},\n"
-	"  \"memory\": \"64M\", \"threads\": 3, \"log_level\": \"debug\",\n"
+	"  \"memory\": \"64M\", \"threads\": 3, \"log_level\": \"debug\", \"close_timeout\": 90,\n"
 	"  \"limits\": {\"queue_depth\": 32, \"first_burst\": \"64K\"},\n"
 	"  \"volumes\": [\n"
 	"    {\"name\": \"a\", \"store\": \"dir:/s\", \"size\": \"10G\", \"chunk_size\": \"1M\", \"journal_size\": \"512M\",\n"
@@ -92,6 +92,7 @@ START_TEST(a_full_file_is_read)
 	ck_assert_str_eq(config.mount.path, "/mnt/x");
 	ck_assert(config.mount.allow_other);
 	ck_assert_int_eq(config.log_level, LOG_LEVEL_DEBUG);
+	ck_assert_uint_eq(config.close_timeout, 90);
 	config_iscsi_limits(&config.limits, &limits);
 	ck_assert_uint_eq(limits.queue_depth, 32);
 	ck_assert_uint_eq(limits.first_burst, 65536);
@@ -120,6 +121,7 @@ static const struct {
 	{"{\n  \"memory\": \"1M\"}", "c.json:2:13:", "at least"},
 	{"{\"memory\": \"lots\"}", "c.json:1:12:", "not a size"},
 	{"{\"threads\": -1}", "c.json:1:13:", "negative"},
+	{"{\"close_timeout\": 0}", "c.json:1:19: close_timeout:", "at least 1"},
 	{"{\"log_level\": \"loud\"}", "c.json:1:15:", "\"debug\""},
 	{"{\"listen\": [\"127.0.0.1:3260\",\n\"localhost:3260\"]}", "c.json:2:1: listen[1]:", "in numbers"},
 	{"{\"listen\": [\"127.0.0.1:66000\"]}", "c.json:1:13:", "in numbers"},
