@@ -483,19 +483,34 @@ vfs_slurp(struct vfs *vfs, const char *path, size_t max, char **ret, size_t *ret
 	return 0;
 }
 
+#define TMP_MARK ".tmp-"
+#define TMP_NONCE 8 /* hex digits */
+
+bool
+vfs_is_cut_off(const char *name)
+{
+	size_t len = strlen(name), tail = strlen(TMP_MARK) + TMP_NONCE;
+
+	if (len <= tail)
+		return false;
+	name += len - tail;
+	return !strncmp(name, TMP_MARK, strlen(TMP_MARK)) &&
+	       strspn(name + strlen(TMP_MARK), "0123456789abcdef") == TMP_NONCE;
+}
+
 int
 vfs_replace(struct vfs *vfs, const char *path, const void *p, size_t n, mode_t mode)
 {
 	struct vfs_file *file;
-	size_t room = strlen(path) + sizeof(".tmp-XXXXXXXX");
+	size_t room = strlen(path) + sizeof(TMP_MARK) + TMP_NONCE;
 	char *tmp = malloc(room);
-	uint8_t nonce[4];
+	uint8_t nonce[TMP_NONCE / 2];
 	int r;
 
 	if (!tmp)
 		return -ENOMEM;
 	random_bytes(nonce, sizeof(nonce));
-	snprintf(tmp, room, "%s.tmp-%02x%02x%02x%02x", path, nonce[0], nonce[1], nonce[2], nonce[3]);
+	snprintf(tmp, room, "%s" TMP_MARK "%02x%02x%02x%02x", path, nonce[0], nonce[1], nonce[2], nonce[3]);
 	r = vfs->ops->open(vfs, tmp, O_WRONLY | O_CREAT | O_EXCL, mode, &file);
 	if (r)
 		goto out;

@@ -80,7 +80,9 @@ int vfs_write_full(struct vfs_file *file, const void *p, size_t n, uint64_t offs
 int vfs_mkdirs(struct vfs *vfs, const char *path, mode_t mode);
 /** Whole small file (at most max bytes, NUL added, caller frees). */
 int vfs_slurp(struct vfs *vfs, const char *path, size_t max, char **ret, size_t *ret_len);
-/** Write, fsync, rename over path, fsync of the directory. */
+/** Write, fsync, rename over path, fsync of the directory.  A crash may leave a file beside it: vfs_is_cut_off(). */
 int vfs_replace(struct vfs *vfs, const char *path, const void *p, size_t n, mode_t mode);
+/** Is this a name that vfs_replace() gives to what is not in place yet? */
+bool vfs_is_cut_off(const char *name);
 
 #endif

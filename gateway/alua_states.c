@@ -123,8 +123,7 @@ look_at_file(void *arg, const char *file, bool is_dir)
 {
 	struct prune *prune = arg;
 	char *target = target_of(file), **names;
-	bool stays =
-		is_dir || (target ? prune->is_configured(prune->arg, target) : !strstr(file, ".json.tmp-"));
+	bool stays = is_dir || (target ? prune->is_configured(prune->arg, target) : !vfs_is_cut_off(file));
 
 	free(target);
 	if (stays)

@@ -132,7 +132,7 @@ void daemon_volume_forget(struct daemon *daemon, struct daemon_volume *volume);
 int daemon_volume_import(struct daemon *daemon, struct config_volume *conf, const char *from, struct admin_call *call,
 			 struct errinfo *info);
 /** Tell of imports that were cut off by a crash. */
-void daemon_import_leftovers(const struct daemon *daemon);
+void daemon_import_leftovers(struct daemon *daemon);
 /** Submit from a thread that may wait, and wait. */
 int daemon_volume_call(struct vol_req *req);
 

@@ -13,10 +13,8 @@
  *
  * Threads: those of control-socket clients; all may block.
  */
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/log.h"
@@ -47,43 +45,40 @@ note_path(const struct daemon *daemon, const char *name)
 		       : path;
 }
 
+/* In one piece: half a note would name another store, or none. */
 static int
 note_write(const struct daemon *daemon, const char *path, const char *store)
 {
 	char *dir = note_path(daemon, "");
-	FILE *f;
-	int r = 0;
+	int r = dir ? vfs_mkdirs(vfs_posix(), dir, 0700) : -ENOMEM;
 
-	if (!dir)
-		return -ENOMEM;
-	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-		r = -errno;
 	free(dir);
-	f = r ? NULL : fopen(path, "we");
-	if (!f)
-		return r ? r : -errno;
-	if (fputs(store, f) < 0 || fflush(f) || fsync(fileno(f)))
-		r = -EIO;
-	if (fclose(f) && !r)
-		r = -EIO;
-	return r;
+	return r ? r : vfs_replace(vfs_posix(), path, store, strlen(store), 0600);
+}
+
+/* What a crash left of a note itself tells of no import. */
+static int
+tell_leftover(void *arg, const char *name, bool is_dir)
+{
+	const struct daemon *daemon = arg;
+	char *path = is_dir || vfs_is_cut_off(name) ? NULL : note_path(daemon, name);
+	struct vfs_stat st;
+
+	if (path && !vfs_posix()->ops->stat(vfs_posix(), path, &st) && st.size)
+		log_warn("an import into volume %s was cut off; what it left in the store goes when it is "
+			 "run again (%s says where)",
+			 name, path);
+	free(path);
+	return 0;
 }
 
 void
-daemon_import_leftovers(const struct daemon *daemon)
+daemon_import_leftovers(struct daemon *daemon)
 {
 	char *path = note_path(daemon, "");
-	DIR *dir = path ? opendir(path) : NULL;
-	struct dirent *entry;
 
-	while (dir && (entry = readdir(dir)))
-		if (entry->d_name[0] != '.')
-			log_warn(
-				"an import into volume %s was cut off; what it left in the store goes when it is "
-				"run again (%s/%s says where)",
-				entry->d_name, path, entry->d_name);
-	if (dir)
-		(void)closedir(dir);
+	if (path) /* most daemons never had any */
+		(void)vfs_posix()->ops->readdir(vfs_posix(), path, tell_leftover, daemon);
 	free(path);
 }
 
@@ -117,6 +112,10 @@ clean_up_before(struct importing *im, struct volume_spec *spec, struct loop *loo
 		return 0;
 	if (r)
 		return err_set(info, r, "%s: %s", im->note, err_text(r));
+	if (!len) { /* cut off before it was written: nothing had been made */
+		free(store);
+		return 0;
+	}
 	log_info(
 		"volume %s: what an import that was cut off had made in %s is deleted, and this one starts anew",
 		spec->name, store);

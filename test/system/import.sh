@@ -99,6 +99,15 @@ grep -q 'volume disk1: what an import that was cut off .* starts anew' "$work/da
 same 1
 [ ! -e "$work/state/importing/disk1" ] || fail "its note is left"
 
+echo "-- a note that was cut off itself says nothing, and is in nobody's way"
+: >"$work/state/importing/disk3"
+: >"$work/state/importing/disk3.tmp-0123abcd"
+expect 0 ctl volume import disk3 --from "dir:$gotgt" --store "dir:$work/vols" --journal-size 256M
+[ ! -e "$work/state/importing/disk3" ] || fail "its note is left"
+stop_daemon
+start_daemon
+! grep -q 'disk3.*was cut off' "$work/daemon.log" || fail "the daemon tells of an import that never was"
+
 server=$builddir/test/services/fakes3
 if [ -x "$server" ]; then
 	echo "-- from a bucket into the same bucket, while requests fail"

@@ -285,6 +285,11 @@ START_TEST(helpers_make_names_durable)
 	ck_assert_int_eq(vfs_mkdirs(vfs, in_dir("x/file/below"), 0700), -ENOTDIR);
 	ck_assert_int_eq(vfs_replace(vfs, in_dir("none/file"), "x", 1, 0600), -ENOENT);
 	ck_assert_int_eq(vfs_replace(vfs, in_dir("x/y"), "x", 1, 0600), -EISDIR);
+	ck_assert(vfs_is_cut_off("file.tmp-0123abcd"));
+	ck_assert(!vfs_is_cut_off("file"));
+	ck_assert(!vfs_is_cut_off(".tmp-0123abcd"));
+	ck_assert(!vfs_is_cut_off("file.tmp-0123abcd.json"));
+	ck_assert(!vfs_is_cut_off("file.tmp-0123abcg"));
 	/* no temporary names stay */
 	unsigned counts[2] = {0, 0};
 	ck_assert_int_eq(ops->readdir(vfs, in_dir("x"), count_entry, counts), 0);
