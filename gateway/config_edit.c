@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "common/log.h"
 #include "common/vfs.h"
 #include "gateway/config.h"
 
@@ -68,6 +70,21 @@ check_text(const char *path, const char *text, struct errinfo *info)
 	return r;
 }
 
+/* The umask, and who we are, are not to decide who may read it from now on.  Until it is done fewer can. */
+static void
+keep_access(const char *path, const struct stat *was)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return;
+	if ((st.st_uid != was->st_uid || st.st_gid != was->st_gid) &&
+	    chown(path, was->st_uid, was->st_gid) < 0)
+		log_warn("the configuration %s has another owner now: %s", path, err_text(-errno));
+	if (chmod(path, was->st_mode & 07777) < 0)
+		log_warn("the configuration %s has another mode now: %s", path, err_text(-errno));
+}
+
 static int
 write_file(const char *path, const char *text, struct errinfo *info)
 {
@@ -76,9 +93,10 @@ write_file(const char *path, const char *text, struct errinfo *info)
 
 	if (stat(path, &st) < 0)
 		return err_set(info, -errno, "%s: %s", path, err_text(-errno));
-	r = vfs_replace(vfs_posix(), path, text, strlen(text), st.st_mode & 07777);
+	r = vfs_replace(vfs_posix(), path, text, strlen(text), st.st_mode & 0700);
 	if (r)
 		return err_set(info, r, "the configuration %s cannot be written: %s", path, err_text(r));
+	keep_access(path, &st);
 	return 0;
 }
 

@@ -252,6 +252,7 @@ START_TEST(changes_keep_order_mode_and_links)
 	(void)snprintf(link, sizeof(link), "%s/link.json", dir);
 	write_text(path, full, 0640);
 	ck_assert_int_eq(symlink("c.json", link), 0);
+	umask(077);
 
 	ck_assert_msg(!config_add_volume(link, &volume, &info), "%s", info.text);
 	ck_assert_int_eq(config_add_lun(link, "iqn.2026-11.net.example:x",
@@ -262,6 +263,7 @@ START_TEST(changes_keep_order_mode_and_links)
 	ck_assert_int_eq(config_set_volume(link, "a", "size", json_integer(20ll << 30), &info), 0);
 	ck_assert_int_eq(config_remove_lun(link, "iqn.2026-11.net.example:x", 5, &info), 0);
 	ck_assert_int_eq(config_remove_volume(link, "b", &info), 0);
+	umask(022);
 
 	ck_assert_int_eq(lstat(link, &st), 0);
 	ck_assert(S_ISLNK(st.st_mode));
