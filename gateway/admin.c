@@ -5,7 +5,7 @@
  * States of a client: greeted -> (reading <-> running) -> closed.  Its thread owns its descriptor and buffer;
  * the acceptor owns the list of clients and joins threads that ended. A client that breaks the protocol (no
  * JSON, a line too long) gets an error with id null and is closed; one that does not read its answers for
- * SEND_TIMEOUT_S is closed.  Neither touches any other.
+ * SEND_TIMEOUT_S is closed.  Neither touches any other.  Without descriptors new clients wait in the backlog.
  */
 #include "gateway/admin.h"
 
@@ -27,6 +27,7 @@
 
 #define SEND_TIMEOUT_S 10
 #define PROGRESS_NS (200 * UINT64_C(1000000))
+#define REST_MS 100 /* without a descriptor for a client: it waits in the backlog */
 
 struct admin_client {
 	struct admin *admin;
@@ -209,7 +210,7 @@ handle_line(struct admin_client *client, const char *line, size_t len)
 {
 	const struct admin_command *command;
 	struct request request = {0};
-	struct errinfo info;
+	struct errinfo info = {{0}};
 	struct json_doc doc;
 	bool go_on = false;
 	int r;
@@ -303,6 +304,15 @@ client_free(struct admin_client *client)
 	free(client);
 }
 
+/* There is somebody, and nothing to take him with: poll() would say so again at once. */
+static void
+rest(const struct admin *admin)
+{
+	struct pollfd wake = {.fd = admin->wake_fd, .events = POLLIN};
+
+	(void)poll(&wake, 1, REST_MS);
+}
+
 static void
 accept_client(struct admin *admin)
 {
@@ -310,8 +320,11 @@ accept_client(struct admin *admin)
 	struct admin_client *client;
 	int fd = accept4(admin->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			rest(admin);
 		return;
+	}
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
 	client = calloc(1, sizeof(*client));
 	if (!client)

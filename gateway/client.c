@@ -114,6 +114,17 @@ receive(struct conversation *talk, json_t **ret, struct errinfo *info)
 		       : err_set(info, LG_EPROTO, "the daemon's answer is not JSON: %s", error.text);
 }
 
+/* What the daemon complains of in line; 0: nothing. */
+static int
+complaint(const json_t *line, struct errinfo *info)
+{
+	const json_t *error = json_object_get(line, "error");
+	const char *code = json_string_value(json_object_get(error, "code"));
+	const char *text = json_string_value(json_object_get(error, "text"));
+
+	return error ? err_set(info, exit_error_by_name(code ? code : ""), "%s", text ? text : "?") : 0;
+}
+
 static int
 greet(struct conversation *talk, struct errinfo *info)
 {
@@ -121,19 +132,13 @@ greet(struct conversation *talk, struct errinfo *info)
 	json_int_t protocol;
 	int r = receive(talk, &hello, info);
 
-	if (!r) {
-		json_t *error = json_object_get(hello, "error");
-
-		protocol = json_integer_value(json_object_get(hello, "protocol"));
-		if (error)
-			r = err_set(info,
-				    exit_error_by_name(json_string_value(json_object_get(error, "code"))),
-				    "%s", json_string_value(json_object_get(error, "text")));
-		else if (protocol != ADMIN_PROTOCOL)
-			r = err_set(info, LG_EPROTO,
-				    "the daemon speaks protocol %lld, this program %d: use the same version",
-				    (long long)protocol, ADMIN_PROTOCOL);
-	}
+	if (!r)
+		r = complaint(hello, info);
+	protocol = json_integer_value(json_object_get(hello, "protocol"));
+	if (!r && protocol != ADMIN_PROTOCOL)
+		r = err_set(info, LG_EPROTO,
+			    "the daemon speaks protocol %lld, this program %d: use the same version",
+			    (long long)protocol, ADMIN_PROTOCOL);
 	json_decref(hello);
 	return r;
 }
@@ -182,7 +187,7 @@ static int
 await(struct conversation *talk, json_t **ret, struct errinfo *info)
 {
 	for (;;) {
-		json_t *line = NULL, *progress, *error;
+		json_t *line = NULL, *progress;
 		int r = receive(talk, &line, info);
 
 		if (r) {
@@ -197,15 +202,9 @@ await(struct conversation *talk, json_t **ret, struct errinfo *info)
 		}
 		if (talk->progress)
 			fprintf(stderr, "\r\033[K");
-		error = json_object_get(line, "error");
-		if (error) {
-			const char *code = json_string_value(json_object_get(error, "code"));
-			const char *text = json_string_value(json_object_get(error, "text"));
-
-			r = err_set(info, exit_error_by_name(code ? code : ""), "%s", text ? text : "?");
-		} else if (ret) {
+		r = complaint(line, info);
+		if (!r && ret)
 			*ret = json_incref(json_object_get(line, "result"));
-		}
 		json_decref(line);
 		return r;
 	}
@@ -290,6 +289,9 @@ client_fail(const struct cli *cli, int err, const struct errinfo *info)
 
 	if (cli_has(cli, "json")) {
 		object = json_pack("{s:{s:s, s:s}}", "error", "code", err_name(err), "text", text);
+		if (!object) /* words that are not UTF-8: a file's name, say */
+			object = json_pack("{s:{s:s, s:s}}", "error", "code", err_name(err), "text",
+					   err_text(err));
 		json_dumpf(object, stdout, JSON_INDENT(2));
 		printf("\n");
 		json_decref(object);

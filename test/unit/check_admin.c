@@ -4,12 +4,15 @@
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/util.h"
 #include "gateway/admin.h"
+#include "gateway/client.h"
 #include "gateway/socket_path.h"
 #include "gateway/state.h"
 
@@ -275,6 +278,89 @@ START_TEST(too_many_clients_are_told)
 }
 END_TEST
 
+static uint64_t
+cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* Without a descriptor for it a client waits, and nobody turns in circles meanwhile. */
+START_TEST(clients_wait_for_descriptors)
+{
+	const struct timespec a_while = {.tv_nsec = 300000000};
+	struct sockaddr_un addr;
+	struct rlimit was, none;
+	static struct talk talk;
+	json_t *greeting;
+	uint64_t begun;
+	int dirfd;
+
+	ck_assert_int_eq(socket_path(path, &addr, &dirfd), 0);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &was), 0);
+	talk.fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	none = (struct rlimit){.rlim_cur = (rlim_t)talk.fd + 1, .rlim_max = was.rlim_max};
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	begun = cpu_ns();
+	ck_assert_int_eq(connect(talk.fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	nanosleep(&a_while, NULL);
+	ck_assert_uint_lt(cpu_ns() - begun, 30000000u);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &was), 0);
+	greeting = line(&talk);
+	ck_assert_int_eq(json_integer_value(json_object_get(greeting, "protocol")), ADMIN_PROTOCOL);
+	json_decref(greeting);
+	close(talk.fd);
+}
+END_TEST
+
+static const char *const greetings[] = {"{\"error\": {}}\n", "{\"error\": 7}\n", "{}\n", "[]\n", "no\n", "\n"};
+static int asked[ARRAY_SIZE(greetings)];
+
+static void *
+ask_daemon(void *arg)
+{
+	struct cli cli = {.nvalues = 1};
+	struct errinfo words;
+
+	ck_assert_str_eq(cli_common[1].name, "control");
+	cli.values[0].option = &cli_common[1];
+	cli.values[0].value = path;
+	for (size_t i = 0; i < ARRAY_SIZE(greetings); i++)
+		asked[i] = client_request(&cli, "status", json_object(), NULL, &words);
+	return arg;
+}
+
+/* Somebody else's answers at the socket are an error, whatever they lack. */
+START_TEST(strange_greetings_are_errors)
+{
+	struct sockaddr_un addr;
+	pthread_t client;
+	int listener, fd, dirfd;
+
+	admin_close(admin);
+	listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	ck_assert_int_eq(socket_path(path, &addr, &dirfd), 0);
+	ck_assert_int_eq(bind(listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	ck_assert_int_eq(listen(listener, 1), 0);
+	ck_assert_int_eq(pthread_create(&client, NULL, ask_daemon, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(greetings); i++) {
+		ssize_t len = (ssize_t)strlen(greetings[i]);
+
+		fd = accept(listener, NULL, NULL);
+		ck_assert_int_ge(fd, 0);
+		ck_assert_int_eq(send(fd, greetings[i], (size_t)len, MSG_NOSIGNAL), len);
+		close(fd);
+	}
+	ck_assert_int_eq(pthread_join(client, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(greetings); i++)
+		ck_assert_msg(asked[i] < 0, "%s is taken for a daemon", greetings[i]);
+	close(listener);
+	ck_assert_msg(!admin_open(path, commands, ARRAY_SIZE(commands), &admin, &admin, &info), "%s", info.text);
+}
+END_TEST
+
 START_TEST(a_second_daemon_is_refused_a_dead_one_replaced)
 {
 	struct sockaddr_un addr;
@@ -365,6 +451,8 @@ main(void)
 	tcase_add_test(tc, a_slow_command_holds_nobody_else);
 	tcase_add_test(tc, closing_waits_for_commands);
 	tcase_add_test(tc, too_many_clients_are_told);
+	tcase_add_test(tc, clients_wait_for_descriptors);
+	tcase_add_test(tc, strange_greetings_are_errors);
 	tcase_add_test(tc, a_second_daemon_is_refused_a_dead_one_replaced);
 	tcase_add_test(tc, what_is_no_socket_is_left_alone);
 	tcase_add_test(tc, deep_directories_work);
