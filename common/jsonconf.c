@@ -277,13 +277,31 @@ json_doc_fini(struct json_doc *doc)
 
 /* -- complaints ------------------------------------------------------------- */
 
+/* Where path stands, or the nearest thing around it that can be found: a key with a dot in it is in no path. */
+static void
+locate_nearest(const struct json_doc *doc, const char *path, bool key_itself, unsigned *ret_line,
+	       unsigned *ret_col)
+{
+	char up[PATH_TEXT];
+	size_t len;
+
+	json_locate(doc, path, key_itself, ret_line, ret_col);
+	(void)snprintf(up, sizeof(up), "%s", path);
+	for (len = strlen(up); !*ret_line && len; up[len] = '\0') {
+		while (len && up[--len] != '.' && up[len] != '[')
+			;
+		up[len] = '\0';
+		json_locate(doc, up, false, ret_line, ret_col);
+	}
+}
+
 static int
 complain_at(const struct json_doc *doc, const char *path, bool key_itself, struct errinfo *info,
 	    const char *text)
 {
 	unsigned line, col;
 
-	json_locate(doc, path, key_itself, &line, &col);
+	locate_nearest(doc, path, key_itself, &line, &col);
 	return err_set(info, LG_ECONFIG, "%s:%u:%u: %s%s%s", doc->name, line, col, path, *path ? ": " : "",
 		       text);
 }
@@ -408,7 +426,7 @@ read_string(const struct json_doc *doc, json_t *value, const char *path, char **
 		return json_complain(doc, path, info, "must not contain a NUL character");
 	copy = strdup(json_string_value(value));
 	if (!copy)
-		return -ENOMEM;
+		return err_set(info, -ENOMEM, "%s: %s: %s", doc->name, path, err_text(-ENOMEM));
 	free(*out);
 	*out = copy;
 	return 0;

@@ -67,6 +67,8 @@ static const struct {
 	{"{\n  \"name\": \"a\",\n  \"siez\": 4096\n}",
 	 "t.json:3:3: siez: unknown key; did you mean \"size\"?"},
 	{"{\n  \"name\": \"a\",\n  \"zzzzzzzzzz\": 4096\n}", "known here: name, size, count"},
+	{"{\n  \"name\": \"a\",\n  \"some.thing\": 1\n}", "t.json:1:1: some.thing: unknown key"},
+	{"{\n  \"name\": \"a\",\n  \"na\\u006de2\": 1\n}", "t.json:1:1: name2: unknown key"},
 	{"{\"name\": 5}", "t.json:1:10: name: must be a string"},
 	{"{\"size\": 4096}", "t.json:1:1: \"name\" is missing"},
 	{"{\"name\":\"a\",\n \"size\": \"12Q\"}", "t.json:2:10: size: \"12Q\" is not a size"},
