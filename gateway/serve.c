@@ -86,7 +86,7 @@ limit_stores(const struct config *config)
 static void
 reload(struct serve *serve)
 {
-	struct errinfo info;
+	struct errinfo info = {{0}};
 	struct config config;
 	int r = config_load(serve->daemon.config_path, &config, NULL, &info);
 
@@ -95,7 +95,7 @@ reload(struct serve *serve)
 	log_write(LOG_LEVEL_INFO,
 		  "SIGHUP: the keys of object stores are read again before their next requests");
 	if (r) {
-		log_error("SIGHUP: nothing else was changed: %s", info.text);
+		log_error("SIGHUP: nothing else was changed: %s", info.text[0] ? info.text : err_text(r));
 		return;
 	}
 	log_threshold = config.log_level;

@@ -117,7 +117,7 @@ set_uuid(struct config_volume *conf, const uint8_t uuid[UUID_LEN])
 static int
 make_identity(struct daemon *daemon, struct daemon_volume *volume)
 {
-	struct errinfo info;
+	struct errinfo info = {{0}};
 	uint8_t uuid[UUID_LEN];
 	int r;
 
@@ -133,7 +133,7 @@ make_identity(struct daemon *daemon, struct daemon_volume *volume)
 	(void)pthread_mutex_unlock(&daemon->lock);
 	if (r)
 		log_warn("volume %s: its new uuid %s is not kept, it will be another after a restart: %s",
-			 volume->conf.name, volume->conf.uuid, info.text);
+			 volume->conf.name, volume->conf.uuid, info.text[0] ? info.text : err_text(r));
 	else
 		log_info("volume %s: new uuid %s, written to %s", volume->conf.name, volume->conf.uuid,
 			 daemon->config_path);
