@@ -2,7 +2,8 @@
 # S3 servers: one of our own that misbehaves on command, and scripts that run real ones.
 S3_SERVICE_TESTS = test/system/s3-fake.sh test/system/s3-faults.sh test/system/s3-keys.sh test/system/s3-tls.sh
 TESTS += $(S3_SERVICE_TESTS)
-EXTRA_DIST += $(S3_SERVICE_TESTS) test/services/ceph-rgw test/services/minio test/services/fake \
+EXTRA_DIST += $(S3_SERVICE_TESTS) test/services/ceph-rgw test/services/fake \
+	test/services/goserver.sh test/services/minio test/services/versitygw \
 	test/services/check-server test/services/check-faults
 
 if HAVE_MICROHTTPD
@@ -29,8 +30,8 @@ test_services_faultload_LDADD = $(COMMON_LIBS) $(ISCSI_LIBS)
 endif
 
 # The contract, crashes, an image and faults of the server on a real one; 77 = it is not there.
-.PHONY: check-ceph check-minio soak-s3
-check-ceph check-minio: all $(check_PROGRAMS)
+.PHONY: check-ceph check-minio check-versitygw soak-s3
+check-ceph check-minio check-versitygw: all $(check_PROGRAMS)
 	@export srcdir='$(abs_top_srcdir)' builddir='$(abs_top_builddir)' SANITIZER='$(SAN_CFLAGS)'; \
 	'$(srcdir)/test/services/check-server' $(@:check-%=%) && '$(srcdir)/test/services/check-faults' $(@:check-%=%)
 
