@@ -56,6 +56,13 @@ struct json_key {
 	const char *help;           /* one line, for `config check --explain` and the man page's test */
 };
 
+/** A row of a table of keys: what is read goes to the member of that name. */
+#define JSON_KEY(table, member, json_kind, ...)                                                              \
+	{                                                                                                    \
+		.key = #member, .kind = JSON_KIND_##json_kind, .offset = offsetof(struct table, member),     \
+		__VA_ARGS__                                                                                  \
+	}
+
 /** Fill *out from object by keys[0..n).  Keys that are absent leave their member as it is.  path is where the object
  *  stands in doc ("" = root).  0, or LG_ECONFIG with file:line:col and what is expected. */
 int json_read(const struct json_doc *doc, json_t *object, const char *path, const struct json_key *keys, size_t n,

@@ -21,7 +21,7 @@ struct named {
 };
 
 static const struct json_key named_keys[] = {
-	{.key = "name", .kind = JSON_KIND_STRING, .offset = offsetof(struct named, name), .required = true},
+	JSON_KEY(named, name, STRING, .required = true),
 };
 
 struct volume_create_args {
@@ -30,11 +30,8 @@ struct volume_create_args {
 };
 
 static const struct json_key volume_create_keys[] = {
-	{.key = "volume",
-	 .kind = JSON_KIND_OBJECT,
-	 .offset = offsetof(struct volume_create_args, volume),
-	 .required = true},
-	{.key = "existing", .kind = JSON_KIND_BOOL, .offset = offsetof(struct volume_create_args, existing)},
+	JSON_KEY(volume_create_args, volume, OBJECT, .required = true),
+	JSON_KEY(volume_create_args, existing, BOOL),
 };
 
 struct volume_import_args {
@@ -43,14 +40,8 @@ struct volume_import_args {
 };
 
 static const struct json_key volume_import_keys[] = {
-	{.key = "volume",
-	 .kind = JSON_KIND_OBJECT,
-	 .offset = offsetof(struct volume_import_args, volume),
-	 .required = true},
-	{.key = "from",
-	 .kind = JSON_KIND_STRING,
-	 .offset = offsetof(struct volume_import_args, from),
-	 .required = true},
+	JSON_KEY(volume_import_args, volume, OBJECT, .required = true),
+	JSON_KEY(volume_import_args, from, STRING, .required = true),
 };
 
 struct volume_delete_args {
@@ -59,16 +50,9 @@ struct volume_delete_args {
 };
 
 static const struct json_key volume_delete_keys[] = {
-	{.key = "name",
-	 .kind = JSON_KIND_STRING,
-	 .offset = offsetof(struct volume_delete_args, name),
-	 .required = true},
-	{.key = "keep_data",
-	 .kind = JSON_KIND_BOOL,
-	 .offset = offsetof(struct volume_delete_args, keep_data)},
-	{.key = "delete_file",
-	 .kind = JSON_KIND_BOOL,
-	 .offset = offsetof(struct volume_delete_args, delete_file)},
+	JSON_KEY(volume_delete_args, name, STRING, .required = true),
+	JSON_KEY(volume_delete_args, keep_data, BOOL),
+	JSON_KEY(volume_delete_args, delete_file, BOOL),
 };
 
 struct volume_resize_args {
@@ -78,16 +62,9 @@ struct volume_resize_args {
 };
 
 static const struct json_key volume_resize_keys[] = {
-	{.key = "name",
-	 .kind = JSON_KIND_STRING,
-	 .offset = offsetof(struct volume_resize_args, name),
-	 .required = true},
-	{.key = "size",
-	 .kind = JSON_KIND_SIZE,
-	 .offset = offsetof(struct volume_resize_args, size),
-	 .min = 512,
-	 .required = true},
-	{.key = "shrink", .kind = JSON_KIND_BOOL, .offset = offsetof(struct volume_resize_args, shrink)},
+	JSON_KEY(volume_resize_args, name, STRING, .required = true),
+	JSON_KEY(volume_resize_args, size, SIZE, .min = 512, .required = true),
+	JSON_KEY(volume_resize_args, shrink, BOOL),
 };
 
 struct target_delete_args {
@@ -96,11 +73,8 @@ struct target_delete_args {
 };
 
 static const struct json_key target_delete_keys[] = {
-	{.key = "name",
-	 .kind = JSON_KIND_STRING,
-	 .offset = offsetof(struct target_delete_args, name),
-	 .required = true},
-	{.key = "force", .kind = JSON_KIND_BOOL, .offset = offsetof(struct target_delete_args, force)},
+	JSON_KEY(target_delete_args, name, STRING, .required = true),
+	JSON_KEY(target_delete_args, force, BOOL),
 };
 
 struct map_args {
@@ -110,31 +84,15 @@ struct map_args {
 };
 
 static const struct json_key target_map_keys[] = {
-	{.key = "target",
-	 .kind = JSON_KIND_STRING,
-	 .offset = offsetof(struct map_args, target),
-	 .required = true},
-	{.key = "volume",
-	 .kind = JSON_KIND_STRING,
-	 .offset = offsetof(struct map_args, volume),
-	 .required = true},
-	{.key = "lun",
-	 .kind = JSON_KIND_UINT,
-	 .offset = offsetof(struct map_args, lun),
-	 .max = SCSI_LUNS_MAX - 1},
-	{.key = "removable", .kind = JSON_KIND_BOOL, .offset = offsetof(struct map_args, removable)},
+	JSON_KEY(map_args, target, STRING, .required = true),
+	JSON_KEY(map_args, volume, STRING, .required = true),
+	JSON_KEY(map_args, lun, UINT, .max = SCSI_LUNS_MAX - 1),
+	JSON_KEY(map_args, removable, BOOL),
 };
 
 static const struct json_key target_unmap_keys[] = {
-	{.key = "target",
-	 .kind = JSON_KIND_STRING,
-	 .offset = offsetof(struct map_args, target),
-	 .required = true},
-	{.key = "lun",
-	 .kind = JSON_KIND_UINT,
-	 .offset = offsetof(struct map_args, lun),
-	 .max = SCSI_LUNS_MAX - 1,
-	 .required = true},
+	JSON_KEY(map_args, target, STRING, .required = true),
+	JSON_KEY(map_args, lun, UINT, .max = SCSI_LUNS_MAX - 1, .required = true),
 };
 
 struct chunk_map_args {
@@ -143,46 +101,14 @@ struct chunk_map_args {
 };
 
 static const struct json_key chunk_map_keys[] = {
-	{.key = "name",
-	 .kind = JSON_KIND_STRING,
-	 .offset = offsetof(struct chunk_map_args, name),
-	 .required = true},
-	{.key = "first", .kind = JSON_KIND_UINT, .offset = offsetof(struct chunk_map_args, first)},
-	{.key = "end", .kind = JSON_KIND_UINT, .offset = offsetof(struct chunk_map_args, end)},
-	{.key = "cells", .kind = JSON_KIND_UINT, .offset = offsetof(struct chunk_map_args, cells)},
+	JSON_KEY(chunk_map_args, name, STRING, .required = true),
+	JSON_KEY(chunk_map_args, first, UINT),
+	JSON_KEY(chunk_map_args, end, UINT),
+	JSON_KEY(chunk_map_args, cells, UINT),
 };
 
 /* -- who may change what -----------------------------------------------------------------------------------
  */
-
-int
-command_begin_change(struct admin_call *call)
-{
-	struct daemon *daemon = call->context;
-
-	(void)pthread_mutex_lock(&daemon->change);
-	if (admin_gone(call)) { /* Ctrl-C while it waited for another change: it is not to be made */
-		daemon_end_change(daemon);
-		return err_set(&call->info, LG_EABORTED, "whoever asked for it has gone");
-	}
-	switch (atomic_load(&daemon->phase)) {
-	case DAEMON_RUNNING:
-		return 0;
-	case DAEMON_STARTING:
-		(void)pthread_mutex_unlock(&daemon->change);
-		return err_set(&call->info, -EAGAIN, "the daemon is still starting; try again in a moment");
-	default:
-		(void)pthread_mutex_unlock(&daemon->change);
-		return err_set(&call->info, LG_ESTOPPING, "the daemon is stopping");
-	}
-}
-
-int
-command_end_change(struct admin_call *call, int r)
-{
-	daemon_end_change(call->context);
-	return r;
-}
 
 /* Inspection of sessions needs the iSCSI server, which is there while the daemon runs. */
 int
@@ -198,6 +124,34 @@ command_check_running(struct admin_call *call)
 	default:
 		return err_set(&call->info, LG_ESTOPPING, "the daemon is stopping");
 	}
+}
+
+int
+command_begin_change(struct admin_call *call)
+{
+	struct daemon *daemon = call->context;
+	int r;
+
+	(void)pthread_mutex_lock(&daemon->change);
+	/* Ctrl-C while it waited for another change: it is not to be made */
+	r = admin_gone(call) ? err_set(&call->info, LG_EABORTED, "whoever asked for it has gone")
+			     : command_check_running(call);
+	if (r)
+		daemon_end_change(daemon);
+	return r;
+}
+
+int
+command_end_change(struct admin_call *call, int r)
+{
+	daemon_end_change(call->context);
+	return r;
+}
+
+bool
+command_said(const struct admin_call *call, const char *key)
+{
+	return json_object_get(json_object_get(call->doc->root, "args"), key) != NULL;
 }
 
 /* -- looking
@@ -398,15 +352,14 @@ static int
 run_target_map(struct admin_call *call)
 {
 	const struct map_args *args = call->args;
-	bool said = json_object_get(json_object_get(call->doc->root, "args"), "lun") != NULL;
+	int64_t wanted = command_said(call, "lun") ? (int64_t)args->lun : -1;
 	unsigned lun;
 	int r = command_begin_change(call);
 
 	if (r)
 		return r;
-	r = command_end_change(call,
-			       daemon_target_map(call->context, args->target, said ? (int64_t)args->lun : -1,
-						 args->volume, args->removable, &lun, &call->info));
+	r = command_end_change(call, daemon_target_map(call->context, args->target, wanted, args->volume,
+						       args->removable, &lun, &call->info));
 	if (!r)
 		call->result = json_pack("{s:s, s:i, s:s}", "target", args->target, "lun", (int)lun, "volume",
 					 args->volume);

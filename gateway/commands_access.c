@@ -3,12 +3,6 @@
 #include "gateway/commands_impl.h"
 #include "gateway/daemon.h"
 
-#define KEY(args, member, json_kind, ...)                                                                    \
-	{                                                                                                    \
-		.key = #member, .kind = JSON_KIND_##json_kind, .offset = offsetof(struct args, member),      \
-		__VA_ARGS__                                                                                  \
-	}
-
 /* Of the change that the args hold. */
 #define CHANGE(args, member, json_kind, ...)                                                                 \
 	{                                                                                                    \
@@ -17,7 +11,7 @@
 	}
 
 const struct json_key access_acl_keys[] = {
-	KEY(access_acl_args, target, STRING, .required = true),
+	JSON_KEY(access_acl_args, target, STRING, .required = true),
 	CHANGE(access_acl_args, name, STRING, .required = true),
 	CHANGE(access_acl_args, network, STRING),
 	CHANGE(access_acl_args, account, STRING),
@@ -27,7 +21,7 @@ const struct json_key access_acl_keys[] = {
 };
 
 const struct json_key access_account_keys[] = {
-	KEY(access_account_args, target, STRING, .required = true),
+	JSON_KEY(access_account_args, target, STRING, .required = true),
 	CHANGE(access_account_args, user, STRING, .required = true),
 	CHANGE(access_account_args, secret_file, STRING),
 	CHANGE(access_account_args, secret_env, STRING),
@@ -37,7 +31,7 @@ const struct json_key access_account_keys[] = {
 };
 
 const struct json_key access_list_keys[] = {
-	KEY(access_list_args, target, STRING, .required = true),
+	JSON_KEY(access_list_args, target, STRING, .required = true),
 };
 
 /* r is what became of the change; what is there then is shown. */

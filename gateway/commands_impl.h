@@ -14,6 +14,8 @@
 int command_begin_change(struct admin_call *call);
 /** Give it back; returns r. */
 int command_end_change(struct admin_call *call, int r);
+/** Did whoever asked name this key?  An argument that was not is 0 or NULL. */
+bool command_said(const struct admin_call *call, const char *key);
 /** Sessions and rules can be looked at while the daemon runs. */
 int command_check_running(struct admin_call *call);
 

@@ -12,67 +12,55 @@
 #include "gateway/daemon.h"
 #include "gateway/inspect.h"
 
-#define KEY(args, member, json_kind, ...)                                                                    \
-	{                                                                                                    \
-		.key = #member, .kind = JSON_KIND_##json_kind, .offset = offsetof(struct args, member),      \
-		__VA_ARGS__                                                                                  \
-	}
-
 /* A stop waits for commands that run, so there is an end to it. */
 #define GRACE_DEFAULT_S 5
 #define GRACE_MAX_S 60
 
 const struct json_key portal_keys[] = {
-	KEY(portal_args, address, STRING, .required = true),
-	KEY(portal_args, group, UINT, .min = 1, .max = 65535),
-	KEY(portal_args, keep_sessions, BOOL),
-	KEY(portal_args, grace, UINT, .max = GRACE_MAX_S),
+	JSON_KEY(portal_args, address, STRING, .required = true),
+	JSON_KEY(portal_args, group, UINT, .min = 1, .max = 65535),
+	JSON_KEY(portal_args, keep_sessions, BOOL),
+	JSON_KEY(portal_args, grace, UINT, .max = GRACE_MAX_S),
 };
 
 const struct json_key portal_redirect_keys[] = {
-	KEY(redirect_args, address, STRING, .required = true),
-	KEY(redirect_args, to, STRING),
-	KEY(redirect_args, permanent, BOOL),
+	JSON_KEY(redirect_args, address, STRING, .required = true),
+	JSON_KEY(redirect_args, to, STRING),
+	JSON_KEY(redirect_args, permanent, BOOL),
 };
 
 const struct json_key target_redirect_keys[] = {
-	KEY(redirect_args, target, STRING, .required = true),
-	KEY(redirect_args, to, STRING),
-	KEY(redirect_args, permanent, BOOL),
+	JSON_KEY(redirect_args, target, STRING, .required = true),
+	JSON_KEY(redirect_args, to, STRING),
+	JSON_KEY(redirect_args, permanent, BOOL),
 };
 
 const struct json_key target_groups_keys[] = {
-	KEY(groups_args, target, STRING, .required = true),
-	KEY(groups_args, groups, ARRAY),
+	JSON_KEY(groups_args, target, STRING, .required = true),
+	JSON_KEY(groups_args, groups, ARRAY),
 };
 
 const struct json_key target_alua_keys[] = {
-	KEY(alua_args, target, STRING, .required = true),
-	KEY(alua_args, group, UINT, .required = true, .min = 1, .max = 65535),
-	KEY(alua_args, state, ENUM, .required = true, .choices = config_alua_states),
+	JSON_KEY(alua_args, target, STRING, .required = true),
+	JSON_KEY(alua_args, group, UINT, .required = true, .min = 1, .max = 65535),
+	JSON_KEY(alua_args, state, ENUM, .required = true, .choices = config_alua_states),
 };
 
 const struct json_key session_list_keys[] = {
-	KEY(session_args, target, STRING),
+	JSON_KEY(session_args, target, STRING),
 };
 
 const struct json_key session_kick_keys[] = {
-	KEY(session_args, id, STRING),
-	KEY(session_args, initiator, STRING),
-	KEY(session_args, target, STRING),
-	KEY(session_args, grace, UINT, .max = GRACE_MAX_S),
+	JSON_KEY(session_args, id, STRING),
+	JSON_KEY(session_args, initiator, STRING),
+	JSON_KEY(session_args, target, STRING),
+	JSON_KEY(session_args, grace, UINT, .max = GRACE_MAX_S),
 };
-
-static bool
-said(const struct admin_call *call, const char *key)
-{
-	return json_object_get(json_object_get(call->doc->root, "args"), key) != NULL;
-}
 
 static unsigned
 grace_ms(const struct admin_call *call, uint64_t grace)
 {
-	return 1000 * (said(call, "grace") ? (unsigned)grace : GRACE_DEFAULT_S);
+	return 1000 * (command_said(call, "grace") ? (unsigned)grace : GRACE_DEFAULT_S);
 }
 
 /* -- portals --------------------------------------------------------------------------------------------- */

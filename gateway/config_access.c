@@ -33,37 +33,37 @@ struct raw_discovery {
 };
 
 const struct json_key config_account_keys[CONFIG_ACCOUNT_KEYS] = {
-	CONFIG_KEY(raw_account, user, STRING, .required = true, .help = "name of the account, CHAP_N"),
-	CONFIG_KEY(raw_account, secret_file, STRING,
-		   .help = "file with the secret, of mode 0600, an absolute path"),
-	CONFIG_KEY(raw_account, secret_env, STRING, .help = "environment variable with the secret"),
-	CONFIG_KEY(raw_account, secret, STRING,
-		   .help = "the secret itself: only in a configuration file of mode 0600"),
+	JSON_KEY(raw_account, user, STRING, .required = true, .help = "name of the account, CHAP_N"),
+	JSON_KEY(raw_account, secret_file, STRING,
+		 .help = "file with the secret, of mode 0600, an absolute path"),
+	JSON_KEY(raw_account, secret_env, STRING, .help = "environment variable with the secret"),
+	JSON_KEY(raw_account, secret, STRING,
+		 .help = "the secret itself: only in a configuration file of mode 0600"),
 };
 
 const struct json_key config_initiator_keys[CONFIG_INITIATOR_KEYS] = {
-	CONFIG_KEY(raw_initiator, name, STRING, .required = true,
-		   .help = "name of the initiator; with '*' at its end all that begin so"),
-	CONFIG_KEY(raw_initiator, network, STRING,
-		   .help = "where it has to come from, as 10.0.0.0/8 or 2001:db8::1; default: from anywhere"),
-	CONFIG_KEY(raw_initiator, account, STRING,
-		   .help = "the account of \"chap\" that it has to use; default: any of them"),
-	CONFIG_KEY(raw_initiator, luns, ARRAY, .help = "the LUNs that it sees; default: all of the target's"),
+	JSON_KEY(raw_initiator, name, STRING, .required = true,
+		 .help = "name of the initiator; with '*' at its end all that begin so"),
+	JSON_KEY(raw_initiator, network, STRING,
+		 .help = "where it has to come from, as 10.0.0.0/8 or 2001:db8::1; default: from anywhere"),
+	JSON_KEY(raw_initiator, account, STRING,
+		 .help = "the account of \"chap\" that it has to use; default: any of them"),
+	JSON_KEY(raw_initiator, luns, ARRAY, .help = "the LUNs that it sees; default: all of the target's"),
 };
 
 const struct json_key config_mask_keys[CONFIG_MASK_KEYS] = {
-	CONFIG_KEY(config_mask, lun, UINT, .required = true, .max = SCSI_LUNS_MAX - 1,
-		   .help = "number of the LUN for this initiator"),
-	CONFIG_KEY(config_mask, volume, STRING, .required = true,
-		   .help = "the volume, one of the target's luns"),
-	CONFIG_KEY(config_mask, read_only, BOOL, .help = "refuse this initiator's writes"),
+	JSON_KEY(config_mask, lun, UINT, .required = true, .max = SCSI_LUNS_MAX - 1,
+		 .help = "number of the LUN for this initiator"),
+	JSON_KEY(config_mask, volume, STRING, .required = true,
+		 .help = "the volume, one of the target's luns"),
+	JSON_KEY(config_mask, read_only, BOOL, .help = "refuse this initiator's writes"),
 };
 
 const struct json_key config_discovery_keys[CONFIG_DISCOVERY_KEYS] = {
-	CONFIG_KEY(raw_discovery, chap, ARRAY,
-		   .help = "accounts for discovery sessions; default: no login needed"),
-	CONFIG_KEY(raw_discovery, mutual, OBJECT,
-		   .help = "what the daemon proves itself with in discovery sessions"),
+	JSON_KEY(raw_discovery, chap, ARRAY,
+		 .help = "accounts for discovery sessions; default: no login needed"),
+	JSON_KEY(raw_discovery, mutual, OBJECT,
+		 .help = "what the daemon proves itself with in discovery sessions"),
 };
 
 /* -- accounts ------------------------------------------------------------ */

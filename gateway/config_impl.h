@@ -12,13 +12,6 @@
 
 #define CONFIG_PATH_TEXT 128
 
-/** A row of a table of keys. */
-#define CONFIG_KEY(table, member, json_kind, ...)                                                                   \
-	{                                                                                                    \
-		.key = #member, .kind = JSON_KIND_##json_kind, .offset = offsetof(struct table, member),     \
-		__VA_ARGS__                                                                                  \
-	}
-
 struct config_reader {
 	const struct json_doc *doc;
 	struct config *config;

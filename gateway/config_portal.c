@@ -29,32 +29,32 @@ const char *const config_alua_states[] = {"optimized", "non-optimized", "standby
 					  "offline",   "transitioning", NULL};
 
 const struct json_key config_group_keys[CONFIG_GROUP_KEYS] = {
-	CONFIG_KEY(raw_group, tag, UINT, .required = true, .min = 2, .max = 65535,
-		   .help = "the group's tag, 2 to 65535; 1 is \"listen\""),
-	CONFIG_KEY(raw_group, portals, ARRAY, .help = "its portals, as in \"listen\""),
+	JSON_KEY(raw_group, tag, UINT, .required = true, .min = 2, .max = 65535,
+		 .help = "the group's tag, 2 to 65535; 1 is \"listen\""),
+	JSON_KEY(raw_group, portals, ARRAY, .help = "its portals, as in \"listen\""),
 };
 
 const struct json_key config_portal_redirect_keys[CONFIG_PORTAL_REDIRECT_KEYS] = {
-	CONFIG_KEY(raw_redirect, portal, STRING, .required = true,
-		   .help = "the portal, as it is written above"),
-	CONFIG_KEY(raw_redirect, group, UINT, .min = 1, .max = 65535,
-		   .help = "its group, where several are written alike (port 0)"),
-	CONFIG_KEY(raw_redirect, to, STRING, .required = true,
-		   .help = "where its logins are sent: ADDRESS:PORT or HOST:PORT"),
-	CONFIG_KEY(raw_redirect, permanent, BOOL, .help = "initiators shall not come back to this address"),
+	JSON_KEY(raw_redirect, portal, STRING, .required = true,
+		 .help = "the portal, as it is written above"),
+	JSON_KEY(raw_redirect, group, UINT, .min = 1, .max = 65535,
+		 .help = "its group, where several are written alike (port 0)"),
+	JSON_KEY(raw_redirect, to, STRING, .required = true,
+		 .help = "where its logins are sent: ADDRESS:PORT or HOST:PORT"),
+	JSON_KEY(raw_redirect, permanent, BOOL, .help = "initiators shall not come back to this address"),
 };
 
 const struct json_key config_redirect_keys[CONFIG_REDIRECT_KEYS] = {
-	CONFIG_KEY(raw_redirect, to, STRING, .required = true,
-		   .help = "where its logins are sent: ADDRESS:PORT or HOST:PORT"),
-	CONFIG_KEY(raw_redirect, permanent, BOOL, .help = "initiators shall not come back to this address"),
+	JSON_KEY(raw_redirect, to, STRING, .required = true,
+		 .help = "where its logins are sent: ADDRESS:PORT or HOST:PORT"),
+	JSON_KEY(raw_redirect, permanent, BOOL, .help = "initiators shall not come back to this address"),
 };
 
 const struct json_key config_alua_keys[CONFIG_ALUA_KEYS] = {
-	CONFIG_KEY(config_alua, group, UINT, .required = true, .min = 1, .max = 65535,
-		   .help = "tag of the portal group"),
-	CONFIG_KEY(config_alua, state, ENUM, .required = true, .choices = config_alua_states,
-		   .help = "optimized, non-optimized, standby, unavailable, offline or transitioning"),
+	JSON_KEY(config_alua, group, UINT, .required = true, .min = 1, .max = 65535,
+		 .help = "tag of the portal group"),
+	JSON_KEY(config_alua, state, ENUM, .required = true, .choices = config_alua_states,
+		 .help = "optimized, non-optimized, standby, unavailable, offline or transitioning"),
 };
 
 /* -- portals --------------------------------------------------------------------------------------------- */

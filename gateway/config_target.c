@@ -16,28 +16,27 @@ struct raw_target {
 };
 
 const struct json_key config_target_keys[CONFIG_TARGET_KEYS] = {
-	CONFIG_KEY(raw_target, name, STRING, .required = true,
-		   .help = "iSCSI name: iqn.YYYY-MM.DOMAIN:NAME, eui. or naa."),
-	CONFIG_KEY(raw_target, luns, ARRAY, .help = "the LUNs of the target"),
-	CONFIG_KEY(raw_target, chap, ARRAY,
-		   .help = "accounts: initiators must log in with one of them; default: no login needed"),
-	CONFIG_KEY(raw_target, mutual, OBJECT,
-		   .help = "what the target proves itself with when the initiator asks"),
-	CONFIG_KEY(
-		raw_target, initiators, ARRAY,
-		.help = "the initiators that may log in, and what they see; default: everybody, everything"),
-	CONFIG_KEY(raw_target, portal_groups, ARRAY,
-		   .help = "tags of the portal groups that lead to it; default: all"),
-	CONFIG_KEY(raw_target, redirect, OBJECT, .help = "where logins are sent instead"),
-	CONFIG_KEY(raw_target, alua, ARRAY,
-		   .help = "access states of portal groups (ALUA); default: optimized"),
+	JSON_KEY(raw_target, name, STRING, .required = true,
+		 .help = "iSCSI name: iqn.YYYY-MM.DOMAIN:NAME, eui. or naa."),
+	JSON_KEY(raw_target, luns, ARRAY, .help = "the LUNs of the target"),
+	JSON_KEY(raw_target, chap, ARRAY,
+		 .help = "accounts: initiators must log in with one of them; default: no login needed"),
+	JSON_KEY(raw_target, mutual, OBJECT,
+		 .help = "what the target proves itself with when the initiator asks"),
+	JSON_KEY(raw_target, initiators, ARRAY,
+		 .help = "the initiators that may log in, and what they see; default: everybody, everything"),
+	JSON_KEY(raw_target, portal_groups, ARRAY,
+		 .help = "tags of the portal groups that lead to it; default: all"),
+	JSON_KEY(raw_target, redirect, OBJECT, .help = "where logins are sent instead"),
+	JSON_KEY(raw_target, alua, ARRAY,
+		 .help = "access states of portal groups (ALUA); default: optimized"),
 };
 
 const struct json_key config_lun_keys[CONFIG_LUN_KEYS] = {
-	CONFIG_KEY(config_lun, lun, UINT, .required = true, .max = SCSI_LUNS_MAX - 1,
-		   .help = "number of the LUN"),
-	CONFIG_KEY(config_lun, volume, STRING, .required = true, .help = "name of the volume it shows"),
-	CONFIG_KEY(config_lun, removable, BOOL, .help = "a medium that initiators can eject and load"),
+	JSON_KEY(config_lun, lun, UINT, .required = true, .max = SCSI_LUNS_MAX - 1,
+		 .help = "number of the LUN"),
+	JSON_KEY(config_lun, volume, STRING, .required = true, .help = "name of the volume it shows"),
+	JSON_KEY(config_lun, removable, BOOL, .help = "a medium that initiators can eject and load"),
 };
 
 /* Volumes that were broken are not in the list: whoever maps them is not to blame. */
