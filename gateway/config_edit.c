@@ -14,7 +14,7 @@
 
 #include "common/log.h"
 #include "common/vfs.h"
-#include "gateway/config.h"
+#include "gateway/config_impl.h"
 
 static int
 check(const struct json_doc *doc, struct errinfo *info)
@@ -155,14 +155,14 @@ struct change {
 	json_t *value;
 };
 
-static json_t *
-list(json_t *root, const char *key)
+json_t *
+config_edit_list(json_t *object, const char *key)
 {
-	json_t *array = json_object_get(root, key);
+	json_t *array = json_object_get(object, key);
 
 	if (!array) {
 		array = json_array();
-		json_object_set_new(root, key, array);
+		json_object_set_new(object, key, array);
 	}
 	return array;
 }
@@ -191,13 +191,24 @@ missing(const char *what, const char *name, struct errinfo *info)
 	return err_set(info, -ENOENT, "the configuration file has no %s \"%s\" (any more)", what, name);
 }
 
+json_t *
+config_edit_target(json_t *root, const char *name, struct errinfo *info)
+{
+	size_t i;
+	json_t *object = find(json_object_get(root, "targets"), name, &i);
+
+	if (!object)
+		(void)missing("target", name, info);
+	return object;
+}
+
 static int
 do_add_volume(void *arg, json_t *root, struct errinfo *info)
 {
 	struct change *change = arg;
 
 	(void)info;
-	return json_array_append(list(root, "volumes"), change->value) ? -ENOMEM : 0;
+	return json_array_append(config_edit_list(root, "volumes"), change->value) ? -ENOMEM : 0;
 }
 
 /* Gone from the file already is as good as removed. */
@@ -205,7 +216,7 @@ static int
 do_remove_volume(void *arg, json_t *root, struct errinfo *info)
 {
 	struct change *change = arg;
-	json_t *array = list(root, "volumes");
+	json_t *array = config_edit_list(root, "volumes");
 	size_t i;
 
 	(void)info;
@@ -219,7 +230,7 @@ do_set_volume(void *arg, json_t *root, struct errinfo *info)
 {
 	struct change *change = arg;
 	size_t i;
-	json_t *object = find(list(root, "volumes"), change->volume, &i);
+	json_t *object = find(config_edit_list(root, "volumes"), change->volume, &i);
 
 	if (!object)
 		return missing("volume", change->volume, info);
@@ -232,7 +243,7 @@ do_add_target(void *arg, json_t *root, struct errinfo *info)
 	struct change *change = arg;
 
 	(void)info;
-	return json_array_append_new(list(root, "targets"),
+	return json_array_append_new(config_edit_list(root, "targets"),
 				     json_pack("{s:s, s:[]}", "name", change->target, "luns"))
 		       ? -ENOMEM
 		       : 0;
@@ -242,7 +253,7 @@ static int
 do_remove_target(void *arg, json_t *root, struct errinfo *info)
 {
 	struct change *change = arg;
-	json_t *array = list(root, "targets");
+	json_t *array = config_edit_list(root, "targets");
 	size_t i;
 
 	(void)info;
@@ -255,15 +266,14 @@ static int
 do_add_lun(void *arg, json_t *root, struct errinfo *info)
 {
 	struct change *change = arg;
-	size_t i;
-	json_t *object = find(list(root, "targets"), change->target, &i), *lun;
+	json_t *object = config_edit_target(root, change->target, info), *lun;
 
 	if (!object)
-		return missing("target", change->target, info);
+		return -ENOENT;
 	lun = json_pack("{s:i, s:s}", "lun", (int)change->lun, "volume", change->volume);
 	if (lun && change->removable)
 		(void)json_object_set_new(lun, "removable", json_true());
-	return json_array_append_new(list(object, "luns"), lun) ? -ENOMEM : 0;
+	return json_array_append_new(config_edit_list(object, "luns"), lun) ? -ENOMEM : 0;
 }
 
 static int
@@ -271,11 +281,11 @@ do_remove_lun(void *arg, json_t *root, struct errinfo *info)
 {
 	struct change *change = arg;
 	size_t i;
-	json_t *object = find(list(root, "targets"), change->target, &i), *luns, *lun;
+	json_t *object = config_edit_target(root, change->target, info), *luns, *lun;
 
 	if (!object)
-		return missing("target", change->target, info);
-	luns = list(object, "luns");
+		return -ENOENT;
+	luns = config_edit_list(object, "luns");
 	json_array_foreach(luns, i, lun)
 	{
 		if (json_integer_value(json_object_get(lun, "lun")) == (json_int_t)change->lun) {

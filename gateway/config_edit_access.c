@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "common/util.h"
-#include "gateway/config.h"
+#include "gateway/config_impl.h"
 
 struct edit {
 	const char *target; /* NULL: discovery */
@@ -21,27 +21,16 @@ struct edit {
 static int
 find_object(json_t *root, const struct edit *edit, json_t **ret, struct errinfo *info)
 {
-	json_t *targets = json_object_get(root, "targets"), *object;
-	size_t i;
-
-	if (!edit->target) {
-		*ret = json_object_get(root, "discovery");
-		if (!*ret) {
-			*ret = json_object();
-			json_object_set_new(root, "discovery", *ret);
-		}
-		return 0;
+	if (edit->target) {
+		*ret = config_edit_target(root, edit->target, info);
+		return *ret ? 0 : -ENOENT;
 	}
-	json_array_foreach(targets, i, object)
-	{
-		const char *name = json_string_value(json_object_get(object, "name"));
-
-		if (name && !strcmp(name, edit->target)) {
-			*ret = object;
-			return 0;
-		}
+	*ret = json_object_get(root, "discovery");
+	if (!*ret) {
+		*ret = json_object();
+		json_object_set_new(root, "discovery", *ret);
 	}
-	return err_set(info, -ENOENT, "the configuration file has no target \"%s\" (any more)", edit->target);
+	return 0;
 }
 
 static bool
@@ -66,16 +55,14 @@ is_row(const json_t *row, const struct edit *edit)
 static int
 put_row(json_t *object, const char *key, json_t *made, const struct edit *edit)
 {
-	json_t *list = json_object_get(object, key), *row;
+	json_t *list = config_edit_list(object, key), *row;
 	size_t i;
 
-	if (!list) {
-		list = json_array();
-		json_object_set_new(object, key, list);
+	json_array_foreach(list, i, row)
+	{
+		if (is_row(row, edit))
+			return json_array_set_new(list, i, made) ? -ENOMEM : 0;
 	}
-	json_array_foreach(list, i, row) if (is_row(row, edit)) return json_array_set_new(list, i, made)
-		? -ENOMEM
-		: 0;
 	return json_array_append_new(list, made) ? -ENOMEM : 0;
 }
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "common/util.h"
-#include "gateway/config.h"
+#include "gateway/config_impl.h"
 
 struct edit {
 	const char *address, *bound, *target;
@@ -19,41 +19,12 @@ struct edit {
 	const struct iscsi_redirect *redirect;
 };
 
-static json_t *
-get_array(json_t *object, const char *key)
-{
-	json_t *array = json_object_get(object, key);
-
-	if (!array) {
-		array = json_array();
-		json_object_set_new(object, key, array);
-	}
-	return array;
-}
-
 /* A key of nothing is left out. */
 static void
 drop_empty(json_t *object, const char *key)
 {
 	if (!json_array_size(json_object_get(object, key)))
 		json_object_del(object, key);
-}
-
-static json_t *
-find_target(json_t *root, const char *name, struct errinfo *info)
-{
-	json_t *object;
-	size_t i;
-
-	json_array_foreach(json_object_get(root, "targets"), i, object)
-	{
-		const char *other = json_string_value(json_object_get(object, "name"));
-
-		if (other && !strcmp(other, name))
-			return object;
-	}
-	(void)err_set(info, -ENOENT, "the configuration file has no target \"%s\" (any more)", name);
-	return NULL;
 }
 
 /* -- portals --------------------------------------------------------------------------------------------- */
@@ -205,14 +176,14 @@ do_add_portal(void *arg, json_t *root, struct errinfo *info)
 			"--group %u",
 			edit->address, there, there);
 	if (edit->group == ISCSI_PORTAL_GROUP_DEFAULT) {
-		array = get_array(root, "listen");
+		array = config_edit_list(root, "listen");
 	} else {
 		group = find_group(root, edit->group, &i);
 		if (!group) {
 			group = json_pack("{s:i, s:[]}", "tag", (int)edit->group, "portals");
-			json_array_append_new(get_array(root, "portal_groups"), group);
+			json_array_append_new(config_edit_list(root, "portal_groups"), group);
 		}
-		array = get_array(group, "portals");
+		array = config_edit_list(group, "portals");
 	}
 	return json_array_append_new(array, json_string(edit->address)) ? -ENOMEM : 0;
 }
@@ -278,7 +249,7 @@ do_redirect_portal(void *arg, json_t *root, struct errinfo *info)
 	object = redirect_json(edit->redirect, edit->address);
 	if (any_port(edit->address))
 		json_object_set_new(object, "group", json_integer(edit->group));
-	return json_array_append_new(get_array(root, "redirects"), object) ? -ENOMEM : 0;
+	return json_array_append_new(config_edit_list(root, "redirects"), object) ? -ENOMEM : 0;
 }
 
 /* -- targets --------------------------------------------------------------------------------------------- */
@@ -287,7 +258,7 @@ static int
 do_redirect_target(void *arg, json_t *root, struct errinfo *info)
 {
 	const struct edit *edit = arg;
-	json_t *target = find_target(root, edit->target, info);
+	json_t *target = config_edit_target(root, edit->target, info);
 
 	if (!target)
 		return -ENOENT;
@@ -302,7 +273,7 @@ static int
 do_set_groups(void *arg, json_t *root, struct errinfo *info)
 {
 	const struct edit *edit = arg;
-	json_t *target = find_target(root, edit->target, info), *array;
+	json_t *target = config_edit_target(root, edit->target, info), *array;
 
 	if (!target)
 		return -ENOENT;
@@ -320,12 +291,12 @@ static int
 do_set_alua(void *arg, json_t *root, struct errinfo *info)
 {
 	const struct edit *edit = arg;
-	json_t *target = find_target(root, edit->target, info), *array, *object, *made;
+	json_t *target = config_edit_target(root, edit->target, info), *array, *object, *made;
 	size_t i;
 
 	if (!target)
 		return -ENOENT;
-	array = get_array(target, "alua");
+	array = config_edit_list(target, "alua");
 	json_array_foreach(array, i, object)
 	{
 		if (json_integer_value(json_object_get(object, "group")) == edit->group)

@@ -28,6 +28,12 @@ void config_place(char out[CONFIG_PATH_TEXT], const char *fmt, ...) __attribute_
 /** NULL when no volume that was read so far has this name. */
 const struct config_volume *config_find_volume(const struct config *config, const char *name);
 
+/* -- config_edit.c: the file as it will be -- */
+/** The array at key, made when it is missing; what is returned stays object's. */
+json_t *config_edit_list(json_t *object, const char *key);
+/** NULL, with words (-ENOENT): somebody has taken it out by hand. */
+json_t *config_edit_target(json_t *root, const char *name, struct errinfo *info);
+
 /* -- config_target.c -- */
 #define CONFIG_TARGET_KEYS 8
 #define CONFIG_LUN_KEYS 3
