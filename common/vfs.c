@@ -390,8 +390,8 @@ parent_of(const char *path)
 	return strndup(path, len);
 }
 
-static int
-sync_parent(struct vfs *vfs, const char *path)
+int
+vfs_sync_parent(struct vfs *vfs, const char *path)
 {
 	char *parent = parent_of(path);
 	int r;
@@ -403,6 +403,14 @@ sync_parent(struct vfs *vfs, const char *path)
 	return r;
 }
 
+int
+vfs_remove(struct vfs *vfs, const char *path)
+{
+	int r = vfs->ops->unlink(vfs, path);
+
+	return r ? r : vfs_sync_parent(vfs, path);
+}
+
 static int
 make_one(struct vfs *vfs, const char *path, mode_t mode)
 {
@@ -410,7 +418,7 @@ make_one(struct vfs *vfs, const char *path, mode_t mode)
 	int r = vfs->ops->mkdir(vfs, path, mode);
 
 	if (!r)
-		return sync_parent(vfs, path);
+		return vfs_sync_parent(vfs, path);
 	if (r != -EEXIST)
 		return r;
 	r = vfs->ops->stat(vfs, path, &st);
@@ -523,7 +531,7 @@ vfs_replace(struct vfs *vfs, const char *path, const void *p, size_t n, mode_t m
 	if (r)
 		(void)vfs->ops->unlink(vfs, tmp); /* the first error is the one to report */
 	else
-		r = sync_parent(vfs, path);
+		r = vfs_sync_parent(vfs, path);
 out:
 	free(tmp);
 	return r;

@@ -76,6 +76,10 @@ struct vfs *vfs_posix(void);
 /** Helpers over any vfs: all of it, or an error (-EIO on a short read or write). */
 int vfs_read_full(struct vfs_file *file, void *p, size_t n, uint64_t offset);
 int vfs_write_full(struct vfs_file *file, const void *p, size_t n, uint64_t offset);
+/** fsync of the directory that holds path: its name is there, or gone, for good. */
+int vfs_sync_parent(struct vfs *vfs, const char *path);
+/** Unlink for good. */
+int vfs_remove(struct vfs *vfs, const char *path);
 /** mkdir -p, each new name made durable. */
 int vfs_mkdirs(struct vfs *vfs, const char *path, mode_t mode);
 /** Whole small file (at most max bytes, NUL added, caller frees). */

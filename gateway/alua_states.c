@@ -41,13 +41,13 @@ load(void *arg, const char *target, char **ret, size_t *ret_len)
 	return r;
 }
 
+/* Not there is as good as removed. */
 static int
 remove_file(const char *path)
 {
-	struct vfs *vfs = vfs_posix();
-	int r = vfs->ops->unlink(vfs, path);
+	int r = vfs_remove(vfs_posix(), path);
 
-	return r == -ENOENT ? 0 : r ? r : vfs->ops->fsync_dir(vfs, directory);
+	return r == -ENOENT ? 0 : r;
 }
 
 static int

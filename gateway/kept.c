@@ -44,19 +44,13 @@ load(void *arg, const char *name, const uint8_t uuid[UUID_LEN], char **ret, size
 	return r;
 }
 
+/* Not there is as good as removed. */
 static int
 remove_file(const char *path)
 {
-	struct vfs *vfs = vfs_posix();
-	int r = vfs->ops->unlink(vfs, path);
-	char *folder;
+	int r = vfs_remove(vfs_posix(), path);
 
-	if (r)
-		return r == -ENOENT ? 0 : r;
-	folder = strndup(path, (size_t)(strrchr(path, '/') - path));
-	r = folder ? vfs->ops->fsync_dir(vfs, folder) : -ENOMEM;
-	free(folder);
-	return r;
+	return r == -ENOENT ? 0 : r;
 }
 
 static int

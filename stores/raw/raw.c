@@ -84,21 +84,6 @@ explain(struct errinfo *info, int rc, const char *name, const char *what, const 
 
 /* ---- create, delete ---- */
 
-int
-raw_sync_folder(struct vfs *vfs, const char *path)
-{
-	char *folder = strdup(path);
-	char *slash = folder ? strrchr(folder, '/') : NULL;
-	int rc = -ENOMEM;
-
-	if (slash) {
-		slash[slash == folder] = '\0';
-		rc = vfs->ops->fsync_dir(vfs, folder);
-	}
-	free(folder);
-	return rc;
-}
-
 static int
 make_file(struct vfs *vfs, const char *path, uint64_t size)
 {
@@ -114,7 +99,7 @@ make_file(struct vfs *vfs, const char *path, uint64_t size)
 		rc = vfs->ops->fsync(file, false);
 	vfs->ops->close(file);
 	if (!rc)
-		rc = raw_sync_folder(vfs, path);
+		rc = vfs_sync_parent(vfs, path);
 	if (rc)
 		(void)vfs->ops->unlink(vfs, path); /* the first error is the one to report */
 	return rc;
@@ -176,9 +161,7 @@ raw_delete(const struct volume_spec *spec, bool files, struct errinfo *info)
 	if (rc || device || !files)
 		return rc;
 	raw_slot_remove(vfs, path);
-	rc = vfs->ops->unlink(vfs, path);
-	if (!rc)
-		rc = raw_sync_folder(vfs, path);
+	rc = vfs_remove(vfs, path);
 	return rc && rc != -ENOENT ? explain(info, rc, spec->name, "delete", path) : 0;
 }
 

@@ -395,7 +395,7 @@ make_room(struct raw *raw)
 	if (!rc)
 		rc = ops->fsync(slot, false);
 	if (!rc)
-		rc = raw_sync_folder(slot->vfs, raw->slot.path);
+		rc = vfs_sync_parent(slot->vfs, raw->slot.path);
 	raw->slot.ready = !rc;
 	return rc;
 }

@@ -42,7 +42,6 @@ struct raw_op {
 
 	/* waiting for memory */
 	struct raw_op *short_next;
-	unsigned short_pages;
 
 	/* the write at hand: bytes [from, end) out of pages (laid out as the request's; NULL = zeroes) */
 	uint64_t from, end;
@@ -162,8 +161,6 @@ void raw_slot_close(struct raw *raw, bool clean);
 /** That of a file which is to be made or gone. */
 void raw_slot_remove(struct vfs *vfs, const char *path);
 
-/** The directory of path. */
-int raw_sync_folder(struct vfs *vfs, const char *path) MUST_CHECK;
 void raw_map(struct raw_op *op);
 void raw_resize(struct raw_op *op);
 /** Look at the file again soon: what it occupies may have changed. */
