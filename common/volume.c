@@ -269,9 +269,9 @@ volume_submit(struct vol_req *req)
 	loop_post(vol->loop, &req->msg);
 }
 
-/* ---- attributes, blocking ---------------------------------------------- */
+/* ---- from threads that may block --------------------------------------- */
 
-struct attribute_call {
+struct call {
 	struct vol_req req;
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
@@ -279,9 +279,9 @@ struct attribute_call {
 };
 
 static void
-attribute_done(struct vol_req *req)
+call_done(struct vol_req *req)
 {
-	struct attribute_call *call = container_of(req, struct attribute_call, req);
+	struct call *call = container_of(req, struct call, req);
 
 	pthread_mutex_lock(&call->lock);
 	call->over = true;
@@ -289,32 +289,36 @@ attribute_done(struct vol_req *req)
 	pthread_mutex_unlock(&call->lock);
 }
 
-static int
-attribute_wait(struct attribute_call *call)
+int
+volume_call(struct vol_req *req)
 {
+	struct call call = {.req = *req};
+
 	assert(!loop_current());
-	pthread_mutex_init(&call->lock, NULL);
-	pthread_cond_init(&call->cond, NULL);
-	call->req.done = attribute_done;
-	volume_submit(&call->req);
-	pthread_mutex_lock(&call->lock);
-	while (!call->over)
-		pthread_cond_wait(&call->cond, &call->lock);
-	pthread_mutex_unlock(&call->lock);
-	pthread_cond_destroy(&call->cond);
-	pthread_mutex_destroy(&call->lock);
-	return call->req.status;
+	pthread_mutex_init(&call.lock, NULL);
+	pthread_cond_init(&call.cond, NULL);
+	call.req.done = call_done;
+	call.req.origin = NULL;
+	volume_submit(&call.req);
+	pthread_mutex_lock(&call.lock);
+	while (!call.over)
+		pthread_cond_wait(&call.cond, &call.lock);
+	pthread_mutex_unlock(&call.lock);
+	pthread_cond_destroy(&call.cond);
+	pthread_mutex_destroy(&call.lock);
+	*req = call.req;
+	return req->status;
 }
 
 int
 volume_get_attribute(struct volume *vol, const char *key, void **ret, size_t *ret_len)
 {
-	struct attribute_call call = {.req = {.vol = vol, .op = VOL_GET_ATTRIBUTE, .key = key}};
-	int r = attribute_wait(&call);
+	struct vol_req req = {.vol = vol, .op = VOL_GET_ATTRIBUTE, .key = key};
+	int r = volume_call(&req);
 
 	if (r == 0) {
-		*ret = call.req.value;
-		*ret_len = call.req.value_len;
+		*ret = req.value;
+		*ret_len = req.value_len;
 	}
 	return r;
 }
@@ -322,13 +326,13 @@ volume_get_attribute(struct volume *vol, const char *key, void **ret, size_t *re
 int
 volume_put_attribute(struct volume *vol, const char *key, const void *value, size_t len)
 {
-	struct attribute_call call = {.req = {.vol = vol,
-					      .op = VOL_PUT_ATTRIBUTE,
-					      .key = key,
-					      .value = (void *)(uintptr_t)value,
-					      .value_len = len}};
+	struct vol_req req = {.vol = vol,
+			      .op = VOL_PUT_ATTRIBUTE,
+			      .key = key,
+			      .value = (void *)(uintptr_t)value,
+			      .value_len = len};
 
-	return attribute_wait(&call);
+	return volume_call(&req);
 }
 
 /* ---- names ------------------------------------------------------------- */

@@ -208,6 +208,9 @@ void volume_done(struct vol_req *req, int status);
  *  NULL: any thread, and nobody waits. */
 void volume_bar(struct volume *vol, int status, struct loop_msg *quiet);
 
+/** Submit, and wait for its end: the status.  done and origin are not the caller's.  Blocks: not on a loop. */
+int volume_call(struct vol_req *req);
+
 /** VOL_GET_ATTRIBUTE and VOL_PUT_ATTRIBUTE, and wait.  Block: not on a loop. */
 int volume_get_attribute(struct volume *vol, const char *key, void **ret, size_t *ret_len) MUST_CHECK;
 int volume_put_attribute(struct volume *vol, const char *key, const void *value, size_t len) MUST_CHECK;

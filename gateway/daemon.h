@@ -133,8 +133,6 @@ int daemon_volume_import(struct daemon *daemon, struct config_volume *conf, cons
 			 struct errinfo *info);
 /** Tell of imports that were cut off by a crash. */
 void daemon_import_leftovers(struct daemon *daemon);
-/** Submit from a thread that may wait, and wait. */
-int daemon_volume_call(struct vol_req *req);
 
 /* -- targets.c: with `change` held -- */
 int daemon_open_targets(struct daemon *daemon);

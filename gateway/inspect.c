@@ -359,7 +359,7 @@ walk_map(struct volume *vol, uint64_t first, uint64_t end, uint64_t per_cell, st
 				      .infos = infos,
 				      .max_infos = MAP_BATCH};
 
-		r = daemon_volume_call(&req);
+		r = volume_call(&req);
 		for (unsigned i = 0; !r && i < req.ret_infos; i++) {
 			struct cell *cell = &cells[(infos[i].index - first) / per_cell];
 

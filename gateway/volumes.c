@@ -9,7 +9,6 @@
  *
  * Threads: start-up and the threads of control-socket clients; all may block.
  */
-#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -702,33 +701,6 @@ daemon_volume_delete(struct daemon *daemon, const char *name, bool keep_data, bo
 /* -- resize
  * --------------------------------------------------------------------------------------------------- */
 
-struct waiting {
-	struct vol_req req;
-	sem_t done;
-};
-
-static void
-wake_waiting(struct vol_req *req)
-{
-	(void)sem_post(&container_of(req, struct waiting, req)->done);
-}
-
-int
-daemon_volume_call(struct vol_req *req)
-{
-	struct waiting waiting = {.req = *req};
-
-	(void)sem_init(&waiting.done, 0, 0);
-	waiting.req.done = wake_waiting;
-	waiting.req.origin = NULL;
-	volume_submit(&waiting.req);
-	while (sem_wait(&waiting.done) < 0)
-		;
-	(void)sem_destroy(&waiting.done);
-	*req = waiting.req;
-	return req->status;
-}
-
 int
 daemon_volume_resize(struct daemon *daemon, const char *name, uint64_t size, bool shrink,
 		     struct errinfo *info)
@@ -754,7 +726,7 @@ daemon_volume_resize(struct daemon *daemon, const char *name, uint64_t size, boo
 			"if that is meant, add --shrink",
 			size_format(size, is, sizeof(is)), size_format(old, was, sizeof(was)));
 	req.vol = volume->vol;
-	r = daemon_volume_call(&req);
+	r = volume_call(&req);
 	if (r == -ENOTSUP)
 		return err_set(info, r, "this kind of volume (%s) cannot be resized", volume->vol->ops->kind);
 	if (r == -EINVAL || r == -EFBIG)

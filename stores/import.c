@@ -12,7 +12,6 @@
 #include "stores/stores.h"
 
 #include <pthread.h>
-#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -89,38 +88,7 @@ import_words(const struct import *import)
 	return import->words;
 }
 
-/* ---- one request of the volume ---- */
-
-struct waiting {
-	struct vol_req req;
-	sem_t done;
-};
-
-static void
-wake(struct vol_req *req)
-{
-	(void)sem_post(&container_of(req, struct waiting, req)->done);
-}
-
-static int
-call(struct volume *vol, enum vol_op op, uint64_t offset, uint64_t length, struct page **pages,
-     unsigned npages)
-{
-	struct waiting w = {.req = {.vol = vol,
-				    .op = op,
-				    .offset = offset,
-				    .length = length,
-				    .pages = pages,
-				    .npages = npages,
-				    .done = wake}};
-
-	(void)sem_init(&w.done, 0, 0);
-	volume_submit(&w.req);
-	while (sem_wait(&w.done) < 0)
-		;
-	(void)sem_destroy(&w.done);
-	return w.req.status;
-}
+/* ---- writing ---- */
 
 /* [offset, offset + length) of the volume, within one run of pages; offset and length are in blocks */
 static int
@@ -143,7 +111,12 @@ write_run(struct volume *vol, uint64_t offset, const uint8_t *data, uint64_t len
 		memcpy(pages[i]->data + from, data + at, k);
 		at += k;
 	}
-	r = call(vol, VOL_WRITE, offset, length, pages, n);
+	r = volume_call(&(struct vol_req){.vol = vol,
+					  .op = VOL_WRITE,
+					  .offset = offset,
+					  .length = length,
+					  .pages = pages,
+					  .npages = n});
 	pages_unref(pages, n);
 	return r;
 }
@@ -273,6 +246,6 @@ import_run(struct import *import, struct volume *vol, bool (*go_on)(void *arg, u
 	free(job.chunks);
 	if (job.rc)
 		return job.rc;
-	r = call(vol, VOL_FLUSH, 0, 0, NULL, 0);
+	r = volume_call(&(struct vol_req){.vol = vol, .op = VOL_FLUSH});
 	return r ? err_set(info, r, "flush: %s", err_text(r)) : 0;
 }
