@@ -102,6 +102,12 @@ err_set(struct errinfo *info, int err, const char *fmt, ...)
 	return err;
 }
 
+const char *
+err_words(const struct errinfo *info, int err)
+{
+	return info->text[0] ? info->text : err_text(err);
+}
+
 void
 err_prefix(struct errinfo *info, const char *fmt, ...)
 {

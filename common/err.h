@@ -55,6 +55,9 @@ int err_errno(int err);
 int err_set(struct errinfo *info, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/** What info says, or where it says nothing the text of err.  info must be all zero, or set. */
+const char *err_words(const struct errinfo *info, int err);
+
 /** Put words in front of what info says already ("volume vm1: ..."). */
 void err_prefix(struct errinfo *info, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -284,7 +284,7 @@ int
 client_fail(const struct cli *cli, int err, const struct errinfo *info)
 {
 	char buf[sizeof(info->text) + 64];
-	const char *text = in_words_given(cli, info->text[0] ? info->text : err_text(err), buf, sizeof(buf));
+	const char *text = in_words_given(cli, err_words(info, err), buf, sizeof(buf));
 	json_t *object;
 
 	if (cli_has(cli, "json")) {

@@ -124,6 +124,8 @@ int daemon_volume_reserve(struct daemon *daemon, struct config_volume *conf, str
 /** What it is to be made of.  A directory that is missing is an error. */
 int daemon_volume_spec(struct daemon *daemon, const struct daemon_volume *volume, struct volume_spec *ret,
 		       struct errinfo *info);
+/** Delete what was made of it.  What cannot be is logged; none there is 0. */
+int daemon_volume_unmake(const struct volume_spec *spec, struct loop *loop);
 /** It is made: open it for all, and keep it in the configuration. */
 int daemon_volume_adopt(struct daemon *daemon, struct daemon_volume *volume, struct errinfo *info);
 /** It is not to be: give up the place. */

@@ -85,18 +85,13 @@ daemon_import_leftovers(struct daemon *daemon)
 /* ---- making and undoing ---- */
 
 static int
-delete_made(struct volume_spec *spec, struct loop *loop, const char *note)
+delete_made(const struct volume_spec *spec, struct loop *loop, const char *note)
 {
-	struct errinfo info = {{0}};
-	int r = volume_delete(spec, loop, true, NULL, NULL, &info);
+	int r = daemon_volume_unmake(spec, loop);
 
-	if (r && r != -ENOENT) {
-		log_warn("volume %s: what was made of it stays in its store: %s", spec->name,
-			 info.text[0] ? info.text : err_text(r));
-		return r;
-	}
-	(void)unlink(note);
-	return 0;
+	if (!r)
+		(void)unlink(note);
+	return r;
 }
 
 /* What a crash left. */
@@ -232,7 +227,7 @@ daemon_volume_import(struct daemon *daemon, struct config_volume *conf, const ch
 			daemon_volume_forget(daemon, volume);
 			daemon_end_change(daemon);
 			log_info("volume %s: its import ended, and nothing of it is left: %s", name,
-				 info->text[0] ? info->text : err_text(r));
+				 err_words(info, r));
 		} else {
 			log_info("volume %s: imported", name);
 		}

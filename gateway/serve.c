@@ -95,7 +95,7 @@ reload(struct serve *serve)
 	log_write(LOG_LEVEL_INFO,
 		  "SIGHUP: the keys of object stores are read again before their next requests");
 	if (r) {
-		log_error("SIGHUP: nothing else was changed: %s", info.text[0] ? info.text : err_text(r));
+		log_error("SIGHUP: nothing else was changed: %s", err_words(&info, r));
 		return;
 	}
 	log_threshold = config.log_level;

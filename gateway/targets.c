@@ -223,15 +223,14 @@ daemon_open_targets(struct daemon *daemon)
 	int r = daemon_enforce_access(daemon, NULL, &info);
 
 	if (r) {
-		log_error("discovery: %s", info.text[0] ? info.text : err_text(r));
+		log_error("discovery: %s", err_words(&info, r));
 		return r;
 	}
 	for (size_t i = 0; i < daemon->config.ntargets; i++) {
 		daemon_doing(daemon, "opening target", daemon->config.targets[i].name);
 		r = open_target(daemon, &daemon->config.targets[i], &info);
 		if (r) {
-			log_error("target %s: %s", daemon->config.targets[i].name,
-				  info.text[0] ? info.text : err_text(r));
+			log_error("target %s: %s", daemon->config.targets[i].name, err_words(&info, r));
 			return r;
 		}
 	}
@@ -412,8 +411,7 @@ daemon_targets_take(struct daemon *daemon, const struct daemon_volume *volume)
 					 (unsigned)target->luns[k].lun, volume->conf.name);
 			} else if (r != -EEXIST) { /* mapped by a command since it came online */
 				log_error("target %s: LUN %u: %s", target->name,
-					  (unsigned)target->luns[k].lun,
-					  info.text[0] ? info.text : err_text(r));
+					  (unsigned)target->luns[k].lun, err_words(&info, r));
 			}
 		}
 	}

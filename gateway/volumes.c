@@ -132,7 +132,7 @@ make_identity(struct daemon *daemon, struct daemon_volume *volume)
 	(void)pthread_mutex_unlock(&daemon->lock);
 	if (r)
 		log_warn("volume %s: its new uuid %s is not kept, it will be another after a restart: %s",
-			 volume->conf.name, volume->conf.uuid, info.text[0] ? info.text : err_text(r));
+			 volume->conf.name, volume->conf.uuid, err_words(&info, r));
 	else
 		log_info("volume %s: new uuid %s, written to %s", volume->conf.name, volume->conf.uuid,
 			 daemon->config_path);
@@ -459,6 +459,19 @@ forget_volume(struct daemon *daemon, struct daemon_volume *volume)
 	daemon_volume_free(volume);
 }
 
+int
+daemon_volume_unmake(const struct volume_spec *spec, struct loop *loop)
+{
+	struct errinfo info = {{0}};
+	int r = volume_delete(spec, loop, true, NULL, NULL, &info);
+
+	if (!r || r == -ENOENT)
+		return 0;
+	log_warn("volume %s: what was made of it stays in %s: %s", spec->name, spec->store,
+		 err_words(&info, r));
+	return r;
+}
+
 static int
 make_volume(struct daemon *daemon, struct daemon_volume *volume, bool existing, struct errinfo *info)
 {
@@ -488,13 +501,8 @@ make_volume(struct daemon *daemon, struct daemon_volume *volume, bool existing, 
 	}
 	if (!r)
 		r = open_volume(daemon, volume, info);
-	if (r && !existing) {
-		struct errinfo undo;
-
-		if (volume_delete(&spec, volume->loop, true, NULL, NULL, &undo))
-			log_warn("volume %s: what was made of it stays in %s: %s", spec.name, spec.store,
-				 undo.text);
-	}
+	if (r && !existing)
+		(void)daemon_volume_unmake(&spec, volume->loop);
 	return r;
 }
 
@@ -503,14 +511,13 @@ static void
 unmake_volume(struct daemon *daemon, struct daemon_volume *volume, bool existing)
 {
 	struct volume_spec spec;
-	struct errinfo info = {{0}};
 	int r = close_volume(daemon, volume, CLOSE_TRIES);
 
-	if (!r && !existing && !spec_of(daemon, volume, &spec))
-		r = volume_delete(&spec, volume->loop, true, NULL, NULL, &info);
 	if (r)
 		log_warn("volume %s: what was made of it stays in %s: %s", volume->conf.name,
-			 volume->conf.store, info.text[0] ? info.text : err_text(r));
+			 volume->conf.store, err_text(r));
+	else if (!existing && !spec_of(daemon, volume, &spec))
+		(void)daemon_volume_unmake(&spec, volume->loop);
 }
 
 /* Not in the daemon's list yet. Takes what conf holds. */
@@ -687,7 +694,7 @@ daemon_volume_delete(struct daemon *daemon, const char *name, bool keep_data, bo
 		char why[sizeof(volume->why)];
 
 		(void)snprintf(why, sizeof(why), "its deletion was not finished, repeat it: %.900s",
-			       info->text[0] ? info->text : err_text(r));
+			       err_words(info, r));
 		volume_failed(daemon, volume, r, why);
 		return r;
 	}

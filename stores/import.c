@@ -214,7 +214,7 @@ work(void *arg)
 		pthread_mutex_lock(&job->lock);
 		job->done += !r;
 		if (r && !job->rc)
-			job->rc = err_set(job->info, r, "%s", info.text[0] ? info.text : err_text(r));
+			job->rc = err_set(job->info, r, "%s", err_words(&info, r));
 		pthread_mutex_unlock(&job->lock);
 	}
 	free(buf);
