@@ -472,8 +472,9 @@ daemon_volume_unmake(const struct volume_spec *spec, struct loop *loop)
 	return r;
 }
 
+/* *existing becomes true where it turns out to have been there: that is nobody's to delete. */
 static int
-make_volume(struct daemon *daemon, struct daemon_volume *volume, bool existing, struct errinfo *info)
+make_volume(struct daemon *daemon, struct daemon_volume *volume, bool *existing, struct errinfo *info)
 {
 	struct volume_spec spec;
 	int r = spec_of(daemon, volume, &spec);
@@ -482,13 +483,14 @@ make_volume(struct daemon *daemon, struct daemon_volume *volume, bool existing, 
 		r = check_directories(&volume->conf, info);
 	if (r)
 		return r;
-	if (!existing) {
+	if (!*existing) {
 		if (!spec.size && strncmp(spec.store, "block:", 6) != 0 &&
 		    strncmp(spec.store, "/dev/", 5) != 0)
 			return err_set(info, -EINVAL, "size: is missing: how large shall it be?");
 		r = volume_create(&spec, volume->loop, daemon->arena, info);
 		if (r)
 			return r;
+		*existing = spec.found;
 	}
 	if (keeps_uuid_in_config(&volume->conf)) {
 		bool made = false;
@@ -501,7 +503,7 @@ make_volume(struct daemon *daemon, struct daemon_volume *volume, bool existing, 
 	}
 	if (!r)
 		r = open_volume(daemon, volume, info);
-	if (r && !existing)
+	if (r && !*existing)
 		(void)daemon_volume_unmake(&spec, volume->loop);
 	return r;
 }
@@ -549,7 +551,7 @@ daemon_volume_create(struct daemon *daemon, struct config_volume *conf, bool exi
 	r = new_volume(daemon, conf, &volume, info);
 	if (r)
 		return r;
-	r = make_volume(daemon, volume, existing, info);
+	r = make_volume(daemon, volume, &existing, info);
 	if (r) {
 		daemon_volume_free(volume);
 		return r;

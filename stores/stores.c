@@ -99,6 +99,7 @@ volume_create(struct volume_spec *spec, struct loop *loop, struct arena *arena, 
 
 	if (!rc)
 		rc = find_kind(spec, &kind, info);
+	spec->found = false;
 	return rc ? rc : kind->create(spec, loop, arena, info);
 }
 

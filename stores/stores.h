@@ -41,10 +41,11 @@ struct volume_spec {
 	uint8_t gateway_id[GATEWAY_ID_LEN];
 	/** identity of raw, ram, null: from the configuration; all zero = make one (create fills them in). */
 	uint8_t uuid[UUID_LEN];
+	bool found;                    /* said by create: the file or device was there, and is taken as it is */
 };
 
 /** Make it: for chunked, write volume.json and the first root (if absent: -EEXIST when there is one);
- *  for raw files, create a sparse file of that size when it is missing.  Fills spec->uuid. */
+ *  for raw files, create a sparse file of that size when it is missing.  Fills spec->uuid and spec->found. */
 int volume_create(struct volume_spec *spec, struct loop *loop, struct arena *arena, struct errinfo *info);
 
 /** Open it on loop: recovery included.  On success the caller registers it. */

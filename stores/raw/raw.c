@@ -147,6 +147,7 @@ raw_create(struct volume_spec *spec, struct loop *loop, struct arena *arena, str
 			info, -EEXIST,
 			"volume %s: %s exists and has %llu bytes, not %llu; give no size to use it as it is",
 			spec->name, path, (unsigned long long)st.size, (unsigned long long)spec->size);
+	spec->found = true;
 	return 0;
 }
 

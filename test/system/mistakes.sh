@@ -104,6 +104,13 @@ row 5 "--store: must begin with s3://" $new --store dri:/x --size 1M
 row 5 "--store: needs an absolute path" $new --store dir:x --size 1M
 row 3 "make it first: mkdir -p" $new --store "dir:$work/none" --size 1M
 row 3 "make it first: mkdir -p" $new --store "file:$work/none/image" --size 1M
+head -c 1048576 /dev/urandom >"$work/theirs"
+cp "$work/theirs" "$work/theirs.copy"
+exec 8<"$work/theirs"
+flock -x 8
+row 4 "is in use by another process" $new --store "file:$work/theirs" --size 1M
+exec 8<&-
+cmp "$work/theirs" "$work/theirs.copy" || fail "a file that was there before is gone with a volume that was not made"
 row 5 "is a directory; name a file in it, or use dir:" $new --store "file:$work" --size 1M
 row 5 "is not a block device" $new --store "block:$config"
 row 7 "no credentials: set AWS_ACCESS_KEY_ID" $new --store 's3://bucket/p?endpoint=http://127.0.0.1:1' --size 1M
