@@ -3,6 +3,7 @@ libstores_a_SOURCES += \
 	stores/chunked/bucket_fmt.c stores/chunked/bucket_fmt.h \
 	stores/chunked/bucket_attr.c \
 	stores/chunked/bucket_json.c \
+	stores/chunked/bucket_key.c \
 	stores/chunked/journal.c stores/chunked/journal.h stores/chunked/journal_impl.h \
 	stores/chunked/journal_aside.c \
 	stores/chunked/journal_fmt.c stores/chunked/journal_fmt.h \

@@ -6,7 +6,7 @@ libtestsim_a_SOURCES = \
 	test/lib/simfs.c test/lib/simfs.h \
 	test/lib/simimage.c test/lib/simimage.h \
 	test/lib/simtree.c test/lib/simtree.h \
-	test/lib/volmodel.c test/lib/volmodel.h \
+	test/lib/volmodel.c test/lib/volmodel.h test/lib/volcall.c \
 	$(NULL)
 # A server without a daemon around it, and a client that speaks raw PDUs.
 check_PROGRAMS += test/lib/miniserver

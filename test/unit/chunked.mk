@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-check_PROGRAMS += test/unit/check_bucket_fmt test/unit/check_journal_fmt test/unit/check_journal
-TESTS += test/unit/check_bucket_fmt test/unit/check_journal_fmt test/unit/check_journal
+check_PROGRAMS += test/unit/check_bucket_fmt test/unit/check_bucket_text
+TESTS += test/unit/check_bucket_fmt test/unit/check_bucket_text
+check_PROGRAMS += test/unit/check_journal_fmt test/unit/check_journal
+TESTS += test/unit/check_journal_fmt test/unit/check_journal
 test_unit_check_bucket_fmt_SOURCES = test/unit/check_bucket_fmt.c
 test_unit_check_bucket_fmt_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_bucket_fmt_LDADD = $(STORES_LIBS) $(CHECK_LIBS)
+test_unit_check_bucket_text_SOURCES = test/unit/check_bucket_text.c
+test_unit_check_bucket_text_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_unit_check_bucket_text_LDADD = $(STORES_LIBS) $(CHECK_LIBS)
 test_unit_check_journal_fmt_SOURCES = test/unit/check_journal_fmt.c
 test_unit_check_journal_fmt_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_unit_check_journal_fmt_LDADD = $(STORES_LIBS) $(CHECK_LIBS)
