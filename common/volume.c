@@ -50,6 +50,7 @@ static const struct op_info ops[VOL_OP_COUNT] = {
 	[VOL_RESIZE] = {"resize", OP_DATA | OP_CHANGES | OP_PROMISES, 0},
 	[VOL_GET_ATTRIBUTE] = {"get_attribute", OP_READS, 0},
 	[VOL_PUT_ATTRIBUTE] = {"put_attribute", OP_PROMISES, 0},
+	[VOL_CLONE] = {"clone", OP_RANGE | OP_DATA | OP_EMPTY_OK | OP_CHANGES | OP_PROMISES, 0},
 };
 
 static const char *const state_names[] = {
@@ -109,6 +110,8 @@ check_attribute(const struct vol_req *req)
 static int
 check_arguments(const struct vol_req *req, const struct op_info *info)
 {
+	if (req->op == VOL_CLONE && !req->vol->clones)
+		return -EOPNOTSUPP;
 	if (info->flags & OP_RANGE)
 		return check_range(req, info);
 	if (req->op == VOL_MAP && (!req->infos || !req->max_infos))
@@ -156,7 +159,7 @@ count(struct vol_req *req)
 	if (req->status)
 		counter_add(&stats->errors[req->op], 1);
 	else if (ops[req->op].flags & OP_RANGE)
-		counter_add(&stats->bytes[req->op], req->length);
+		counter_add(&stats->bytes[req->op], req->op == VOL_CLONE ? req->ret_cloned : req->length);
 	histogram_record(&stats->latency[req->op], clock_ns() - req->start_ns);
 }
 
@@ -231,6 +234,7 @@ start(struct vol_req *req)
 	req->status = 0;
 	req->err_offset = 0;
 	req->ret_infos = 0;
+	req->ret_cloned = 0;
 	if (req->op == VOL_GET_ATTRIBUTE) {
 		req->value = NULL;
 		req->value_len = 0;

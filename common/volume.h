@@ -32,6 +32,11 @@
  *                  no byte of the data changes.  -ENOSPC: VOLUME_ATTRIBUTES values, or a megabyte of them, are there
  *   GET_ATTRIBUTE  the last one that was durable; a length of 0 where there is none
  *
+ * CLONE makes [offset, offset + length) what [source, source + length) holds, without a byte that moves.  It is offered
+ * where vol->clones says so, for whole chunks that do not overlap, and does as many from the front as can be done that way
+ * just now (ret_cloned, maybe 0): chunks with changes that are not in the store yet cannot, and one request has a limit.
+ * Who asks copies the rest.  Atomic, and durable, as a WRITE.
+ *
  * Ordering: requests in flight are not ordered; a request submitted after
  * another completed sees its effect.  FLUSH covers every request that completed before FLUSH was submitted.
  */
@@ -71,6 +76,7 @@ enum vol_op {
 	VOL_RESIZE,        /* length = new size in bytes */
 	VOL_GET_ATTRIBUTE,
 	VOL_PUT_ATTRIBUTE,
+	VOL_CLONE,         /* whole chunks become what others hold, and no byte moves */
 	VOL_OP_COUNT
 };
 
@@ -122,6 +128,10 @@ struct vol_req {
 	const char *key;              /* the caller's until done */
 	void *value;                  /* PUT: the caller's until done.  GET: malloc()ed, the caller's; NULL unless there is one */
 	size_t value_len;
+
+	/* VOL_CLONE */
+	uint64_t source;
+	uint64_t ret_cloned;          /* bytes from offset on that are done; the rest is as it was */
 
 	/** 0 or negative.  With LG_ECORRUPT and -EIO err_offset is the first failing byte; with LG_EMISCOMPARE
 	 *  the first differing byte, relative to offset. */
@@ -180,6 +190,7 @@ struct volume {
 	bool write_cache;            /* WCE: plain writes answer before they are durable */
 	bool thin;                   /* UNMAP gives space back */
 	bool attributes;             /* it keeps attributes; else -EOPNOTSUPP */
+	bool clones;                 /* it has VOL_CLONE; else -EOPNOTSUPP */
 	enum vol_durability durability;
 	char store[512];             /* where it lies, for people; no secrets */
 	struct loop *loop;

@@ -192,7 +192,16 @@ enum {
 	SECTION_BYTES = 12,
 	SECTION_HEADER = 16
 };
-enum { SECTION_LEAVES = 1, SECTION_ATTRS = 5 };
+enum { SECTION_LEAVES = 1, SECTION_ATTRS = 5, SECTION_SHARES = 7 };
+
+enum {
+	SHARE_ORIGIN = 0,
+	SHARE_GENERATION = 4,
+	SHARE_SEQ = 8,
+	SHARE_ZERO = 14,
+	SHARE_COUNT = 16,
+	SHARE_BYTES = 20
+};
 
 enum {
 	REF_LEAF = 0,
@@ -210,6 +219,31 @@ leaf_ref_valid(const struct bucket_leaf_ref *r)
 {
 	return r->present >= 1 && r->present <= BUCKET_LEAF_CHUNKS && r->length > BUCKET_LEAF_HEADER &&
 	       r->length <= BUCKET_LEAF_BYTES_MAX;
+}
+
+int
+bucket_share_order(const struct bucket_share *a, const struct bucket_share *b)
+{
+	if (a->origin != b->origin)
+		return a->origin < b->origin ? -1 : 1;
+	if (a->generation != b->generation)
+		return a->generation < b->generation ? -1 : 1;
+	return a->seq < b->seq ? -1 : a->seq > b->seq;
+}
+
+/** An origin may lie past the end: the volume shrank, and the base lives on elsewhere. */
+static bool
+shares_valid(const struct bucket_root *r)
+{
+	for (uint32_t i = 0; i < r->nshares; i++) {
+		const struct bucket_share *s = &r->shares[i];
+
+		if (s->count < 2 || s->seq > BUCKET_SEQ_MAX || s->generation > r->generation)
+			return false;
+		if (i > 0 && bucket_share_order(s - 1, s) >= 0)
+			return false;
+	}
+	return r->nshares <= BUCKET_SHARES_MAX;
 }
 
 static bool
@@ -232,11 +266,11 @@ root_valid(const struct bucket_root *r)
 		if (i > 0 && ref->leaf <= r->leaves[i - 1].leaf)
 			return false;
 	}
-	return bucket_attrs_valid(r->attrs, r->nattrs);
+	return bucket_attrs_valid(r->attrs, r->nattrs) && shares_valid(r);
 }
 
-_Static_assert(ROOT_HEADER + 2 * SECTION_HEADER + BUCKET_LEAVES_MAX * REF_BYTES + BUCKET_ATTRS_BYTES_MAX +
-			       4 <=
+_Static_assert(ROOT_HEADER + 3 * SECTION_HEADER + BUCKET_LEAVES_MAX * REF_BYTES + BUCKET_ATTRS_BYTES_MAX +
+			       BUCKET_SHARES_MAX * SHARE_BYTES + 4 <=
 		       BUCKET_ROOT_MAX,
 	       "the largest root can be read");
 
@@ -247,6 +281,8 @@ bucket_root_bytes(const struct bucket_root *root)
 
 	if (root->nattrs)
 		n += SECTION_HEADER + bucket_attrs_bytes(root->attrs, root->nattrs);
+	if (root->nshares)
+		n += SECTION_HEADER + (size_t)root->nshares * SHARE_BYTES;
 	return n;
 }
 
@@ -259,6 +295,21 @@ section_encode(uint8_t *p, unsigned type, uint32_t entry_bytes, uint32_t count, 
 	put_le32(p + SECTION_COUNT, count);
 	put_le32(p + SECTION_BYTES, (uint32_t)bytes);
 	return p + SECTION_HEADER;
+}
+
+static void
+shares_encode(const struct bucket_root *root, uint8_t *p)
+{
+	p = section_encode(p, SECTION_SHARES, SHARE_BYTES, root->nshares, 0);
+	for (uint32_t i = 0; i < root->nshares; i++, p += SHARE_BYTES) {
+		const struct bucket_share *s = &root->shares[i];
+
+		put_le32(p + SHARE_ORIGIN, s->origin);
+		put_le32(p + SHARE_GENERATION, s->generation);
+		put_le48(p + SHARE_SEQ, s->seq);
+		put_le16(p + SHARE_ZERO, 0);
+		put_le32(p + SHARE_COUNT, s->count);
+	}
 }
 
 void
@@ -278,7 +329,7 @@ bucket_root_encode(const struct bucket_root *root, uint8_t *buf)
 	put_le32(buf + ROOT_BLOCK_SIZE, root->block_size);
 	put_le64(buf + ROOT_TIME, root->time_ms);
 	memcpy(buf + ROOT_JOURNAL, root->journal_uuid, UUID_LEN);
-	put_le32(buf + ROOT_SECTIONS, root->nattrs ? 2 : 1);
+	put_le32(buf + ROOT_SECTIONS, 1u + (root->nattrs > 0) + (root->nshares > 0));
 	put_le32(buf + ROOT_LENGTH, (uint32_t)n);
 
 	uint8_t *p = section_encode(buf + ROOT_HEADER, SECTION_LEAVES, REF_BYTES, root->nleaves, 0);
@@ -297,7 +348,10 @@ bucket_root_encode(const struct bucket_root *root, uint8_t *buf)
 		p = section_encode(p, SECTION_ATTRS, 0, root->nattrs,
 				   bucket_attrs_bytes(root->attrs, root->nattrs));
 		bucket_attrs_encode(root->attrs, root->nattrs, p);
+		p += bucket_attrs_bytes(root->attrs, root->nattrs);
 	}
+	if (root->nshares)
+		shares_encode(root, p);
 	seal(buf, n);
 }
 
@@ -337,20 +391,18 @@ root_leaves_decode(const uint8_t *p, size_t room, struct bucket_root *ret, size_
 	return 0;
 }
 
-/** The other section that this version knows, and the last one. */
+/** Its type is known to be this one. */
 static int
-root_attrs_decode(const uint8_t *p, size_t room, struct bucket_root *ret)
+root_attrs_decode(const uint8_t *p, size_t room, struct bucket_root *ret, size_t *ret_used)
 {
-	if (room < SECTION_HEADER)
-		return LG_ECORRUPT;
-	if (get_le16(p + SECTION_TYPE) != SECTION_ATTRS || get_le16(p + SECTION_FLAGS) != 0 ||
-	    get_le32(p + SECTION_ENTRY) != 0)
+	if (get_le16(p + SECTION_FLAGS) != 0 || get_le32(p + SECTION_ENTRY) != 0)
 		return LG_EFORMAT;
 	uint32_t count = get_le32(p + SECTION_COUNT);
 	size_t bytes = get_le32(p + SECTION_BYTES);
-	if (count == 0 || count > BUCKET_ATTRS_MAX || bytes != room - SECTION_HEADER ||
+	if (count == 0 || count > BUCKET_ATTRS_MAX || bytes > room - SECTION_HEADER ||
 	    bytes > BUCKET_ATTRS_BYTES_MAX || bytes == 0)
 		return LG_ECORRUPT;
+	*ret_used = SECTION_HEADER + bytes;
 	ret->attrs = calloc(count, sizeof(*ret->attrs));
 	ret->attr_bytes = malloc(bytes);
 	if (!ret->attrs || !ret->attr_bytes)
@@ -361,16 +413,58 @@ root_attrs_decode(const uint8_t *p, size_t room, struct bucket_root *ret)
 }
 
 static int
+root_shares_decode(const uint8_t *p, size_t room, struct bucket_root *ret, size_t *ret_used)
+{
+	if (get_le16(p + SECTION_FLAGS) != 0 || get_le32(p + SECTION_ENTRY) != SHARE_BYTES ||
+	    get_le32(p + SECTION_BYTES) != 0)
+		return LG_EFORMAT;
+	uint32_t count = get_le32(p + SECTION_COUNT);
+	if (count == 0 || count > BUCKET_SHARES_MAX || room - SECTION_HEADER < (size_t)count * SHARE_BYTES)
+		return LG_ECORRUPT;
+	*ret_used = SECTION_HEADER + (size_t)count * SHARE_BYTES;
+	ret->shares = calloc(count, sizeof(*ret->shares));
+	if (!ret->shares)
+		return -ENOMEM;
+	ret->nshares = count;
+	p += SECTION_HEADER;
+	for (uint32_t i = 0; i < count; i++, p += SHARE_BYTES) {
+		ret->shares[i] = (struct bucket_share){
+			.origin = get_le32(p + SHARE_ORIGIN),
+			.generation = get_le32(p + SHARE_GENERATION),
+			.seq = get_le48(p + SHARE_SEQ),
+			.count = get_le32(p + SHARE_COUNT),
+		};
+		if (get_le16(p + SHARE_ZERO) != 0)
+			return LG_EFORMAT;
+	}
+	return 0;
+}
+
+/** The leaves, and behind them what there is of the others, ascending by type. */
+static int
 root_sections_decode(const uint8_t *p, size_t room, uint32_t n, struct bucket_root *ret)
 {
 	size_t used = 0;
+	unsigned last = SECTION_LEAVES;
 	int rc = root_leaves_decode(p, room, ret, &used);
 
+	while (!rc && --n > 0) {
+		p += used;
+		room -= used;
+		if (room < SECTION_HEADER)
+			return LG_ECORRUPT;
+		unsigned type = get_le16(p + SECTION_TYPE);
+		if ((type != SECTION_ATTRS && type != SECTION_SHARES) || type <= last)
+			return LG_EFORMAT;
+		last = type;
+		if (type == SECTION_ATTRS)
+			rc = root_attrs_decode(p, room, ret, &used);
+		else
+			rc = root_shares_decode(p, room, ret, &used);
+	}
 	if (rc)
 		return rc;
-	if (n == 1)
-		return used == room ? 0 : LG_ECORRUPT;
-	return root_attrs_decode(p + used, room - used, ret);
+	return used == room ? 0 : LG_ECORRUPT;
 }
 
 int
@@ -385,7 +479,7 @@ bucket_root_decode(const void *data, size_t n, const uint8_t uuid[UUID_LEN], str
 	if (rc)
 		return rc;
 	uint32_t sections = get_le32(p + ROOT_SECTIONS);
-	if (sections < 1 || sections > 2 || !all_zero(p + ROOT_RESERVED, ROOT_HEADER - ROOT_RESERVED))
+	if (sections < 1 || sections > 3 || !all_zero(p + ROOT_RESERVED, ROOT_HEADER - ROOT_RESERVED))
 		return LG_EFORMAT;
 	if (get_le32(p + ROOT_LENGTH) != n)
 		return LG_ECORRUPT;
@@ -417,6 +511,9 @@ bucket_root_fini(struct bucket_root *root)
 	free(root->leaves);
 	free(root->attrs);
 	free(root->attr_bytes);
+	free(root->shares);
+	root->shares = NULL;
+	root->nshares = 0;
 	root->leaves = NULL;
 	root->nleaves = 0;
 	root->attrs = NULL;
@@ -439,7 +536,7 @@ enum {
 	LEAF_BITMAP_BYTES = LEAF_GROUP_COUNT / 8,
 };
 
-enum { ENTRY_GENERATION = 0, ENTRY_SEQ = 4, ENTRY_FLAGS = 10, ENTRY_OVERLAY = 12, ENTRY_BYTES = 16 };
+enum { ENTRY_GENERATION = 0, ENTRY_SEQ = 4, ENTRY_FLAGS = 10, ENTRY_ORIGIN = 12, ENTRY_BYTES = 16 };
 
 _Static_assert(LEAF_BITMAP + LEAF_BITMAP_BYTES == BUCKET_LEAF_HEADER, "bitmap ends the header");
 _Static_assert(LEAF_GROUP_COUNT *BUCKET_LEAF_GROUP == BUCKET_LEAF_CHUNKS, "groups cover the leaf");
@@ -472,30 +569,44 @@ bucket_leaf_bytes(const struct bucket_entry *entries, uint32_t *ret_present)
 	return BUCKET_LEAF_HEADER + groups * BUCKET_LEAF_GROUP * ENTRY_BYTES + 4;
 }
 
-static void
-entry_encode(struct bucket_entry e, uint8_t *p)
+/** The chunk of entry i of group g. */
+static uint32_t
+leaf_chunk(uint32_t leaf, unsigned g, unsigned i)
 {
-	assert(bucket_entry_flags(e) == BUCKET_ENTRY_BASE ? e.overlay == 0
-							  : !e.seq_flags && !e.generation && !e.overlay);
+	return leaf << BUCKET_LEAF_SHIFT | (g * BUCKET_LEAF_GROUP + i);
+}
+
+static void
+entry_encode(struct bucket_entry e, uint32_t chunk, uint8_t *p)
+{
+	if (bucket_entry_flags(e) == (BUCKET_ENTRY_BASE | BUCKET_ENTRY_CLONE))
+		assert(e.origin != chunk);
+	else
+		assert(bucket_entry_flags(e) == BUCKET_ENTRY_BASE
+			       ? e.origin == 0
+			       : !e.seq_flags && !e.generation && !e.origin);
 	put_le32(p + ENTRY_GENERATION, e.generation);
 	put_le48(p + ENTRY_SEQ, bucket_entry_seq(e));
 	put_le16(p + ENTRY_FLAGS, (uint16_t)bucket_entry_flags(e));
-	put_le32(p + ENTRY_OVERLAY, e.overlay);
+	put_le32(p + ENTRY_ORIGIN, e.origin);
 }
 
 static int
-entry_decode(const uint8_t *p, struct bucket_entry *ret)
+entry_decode(const uint8_t *p, uint32_t chunk, struct bucket_entry *ret)
 {
 	uint16_t flags = get_le16(p + ENTRY_FLAGS);
-	uint32_t overlay = get_le32(p + ENTRY_OVERLAY);
+	uint32_t origin = get_le32(p + ENTRY_ORIGIN);
 
-	if (flags & ~BUCKET_ENTRY_BASE || overlay)
+	if (flags & ~(BUCKET_ENTRY_BASE | BUCKET_ENTRY_CLONE) || (origin && !(flags & BUCKET_ENTRY_CLONE)))
 		return LG_EFORMAT;
 	if (!flags && !all_zero(p, ENTRY_BYTES))
 		return LG_ECORRUPT;
+	/* one way to write a given map */
+	if (flags & BUCKET_ENTRY_CLONE && (!(flags & BUCKET_ENTRY_BASE) || origin == chunk))
+		return LG_ECORRUPT;
 	ret->seq_flags = get_le48(p + ENTRY_SEQ) | (uint64_t)flags << 48;
 	ret->generation = get_le32(p + ENTRY_GENERATION);
-	ret->overlay = 0;
+	ret->origin = origin;
 	return 0;
 }
 
@@ -523,7 +634,7 @@ bucket_leaf_encode(const struct bucket_leaf *leaf, const struct bucket_entry *en
 		buf[LEAF_BITMAP + g / 8] |= (uint8_t)(1u << g % 8);
 		groups++;
 		for (unsigned i = 0; i < BUCKET_LEAF_GROUP; i++, p += ENTRY_BYTES)
-			entry_encode(group[i], p);
+			entry_encode(group[i], leaf_chunk(leaf->leaf, g, i), p);
 	}
 	put_le32(buf + LEAF_GROUPS, groups);
 	seal(buf, n);
@@ -579,7 +690,7 @@ bucket_leaf_decode(const void *data, size_t n, const uint8_t uuid[UUID_LEN],
 		if (!(p[LEAF_BITMAP + g / 8] >> g % 8 & 1))
 			continue;
 		for (unsigned i = 0; i < BUCKET_LEAF_GROUP; i++, at += ENTRY_BYTES) {
-			rc = entry_decode(at, &group[i]);
+			rc = entry_decode(at, leaf_chunk(ref->leaf, g, i), &group[i]);
 			if (rc)
 				return rc;
 		}

@@ -141,6 +141,16 @@ struct bucket_leaf_ref {
 	uint32_t length;             /* bytes of the object */
 };
 
+#define BUCKET_SHARES_MAX 32768u
+
+/** A base that several chunks name. */
+struct bucket_share {
+	uint32_t origin;             /* the chunk that it was written for: the index in its key and footer */
+	uint32_t generation;
+	uint64_t seq;
+	uint32_t count;              /* entries that name it: at least 2 */
+};
+
 struct bucket_root {
 	uint8_t uuid[UUID_LEN];
 	uint64_t generation;
@@ -156,7 +166,12 @@ struct bucket_root {
 	struct bucket_attr *attrs;        /* as bucket_attrs_valid() wants them */
 	uint32_t nattrs;
 	uint8_t *attr_bytes;              /* what the values of a decoded root point into */
+	struct bucket_share *shares;      /* ascending by bucket_share_order(), no two alike */
+	uint32_t nshares;
 };
+
+/** <, ==, > 0: by origin, generation, sequence. */
+int bucket_share_order(const struct bucket_share *a, const struct bucket_share *b);
 
 size_t bucket_root_bytes(const struct bucket_root *root);
 /** Fills bucket_root_bytes(root) bytes. */
@@ -174,14 +189,17 @@ void bucket_root_fini(struct bucket_root *root);
 #define BUCKET_ENTRY_BASE 0x0001u            /* generation and seq name the base */
 #define BUCKET_ENTRY_OVERLAYS 0x0002u        /* defined, refused by this version */
 #define BUCKET_ENTRY_PARENT 0x0004u          /* defined, refused by this version */
+#define BUCKET_ENTRY_CLONE 0x0008u           /* with BASE: it was written for another chunk */
 
 /** 16 bytes in memory as in the object.  All zero = absent. */
 struct bucket_entry {
 	uint64_t seq_flags;          /* seq in the low 48 bits, BUCKET_ENTRY_* above */
 	uint32_t generation;
-	uint32_t overlay;            /* index into the overlay table; 0 = none */
+	uint32_t origin;             /* CLONE: the chunk that the base was written for; else 0 (the place of an overlay
+	                                index) */
 };
 
+/** Of a base that was written for the chunk whose entry it is. */
 static inline struct bucket_entry bucket_entry_base(uint32_t generation, uint64_t seq)
 {
 	return (struct bucket_entry){
@@ -200,6 +218,22 @@ static inline unsigned bucket_entry_flags(struct bucket_entry e)
 static inline bool bucket_entry_present(struct bucket_entry e)
 {
 	return bucket_entry_flags(e) != 0;
+}
+/** For which chunk the base was written that the entry of this chunk names. */
+static inline uint32_t bucket_entry_origin(struct bucket_entry e, uint64_t chunk)
+{
+	return bucket_entry_flags(e) & BUCKET_ENTRY_CLONE ? e.origin : (uint32_t)chunk;
+}
+/** The one entry by which this chunk names a base of chunk `origin`. */
+static inline struct bucket_entry bucket_entry_of(uint64_t chunk, uint32_t origin, uint32_t generation, uint64_t seq)
+{
+	struct bucket_entry e = bucket_entry_base(generation, seq);
+
+	if (origin != chunk) {
+		e.seq_flags |= (uint64_t)BUCKET_ENTRY_CLONE << 48;
+		e.origin = origin;
+	}
+	return e;
 }
 
 struct bucket_leaf {
@@ -285,6 +319,8 @@ struct bucket_key {
 int bucket_key_format(const struct bucket_key *key, const char *prefix, char *buf, size_t len) MUST_CHECK;
 int bucket_key_base(const char *prefix, uint32_t index, uint32_t generation, uint64_t seq, char *buf,
 		    size_t len) MUST_CHECK;
+/** The key of the base that the entry of this chunk names. */
+int bucket_key_entry(const char *prefix, uint64_t chunk, struct bucket_entry entry, char *buf, size_t len) MUST_CHECK;
 int bucket_key_leaf(const char *prefix, const struct bucket_leaf_ref *ref, char *buf, size_t len) MUST_CHECK;
 
 /** The exact inverse: key must start with prefix and be what bucket_key_format() writes.  0 or -EINVAL. */

@@ -70,6 +70,13 @@ bucket_key_base(const char *prefix, uint32_t index, uint32_t generation, uint64_
 }
 
 int
+bucket_key_entry(const char *prefix, uint64_t chunk, struct bucket_entry entry, char *buf, size_t len)
+{
+	return bucket_key_base(prefix, bucket_entry_origin(entry, chunk), entry.generation,
+			       bucket_entry_seq(entry), buf, len);
+}
+
+int
 bucket_key_leaf(const char *prefix, const struct bucket_leaf_ref *ref, char *buf, size_t len)
 {
 	struct bucket_key k = {

@@ -36,6 +36,7 @@ struct chunked_params {
 	uint32_t journal_segment_bytes; /* default JOURNAL_SEGMENT_BYTES */
 	unsigned destages;             /* chunks in flight at once; default 16, fewer when the arena is small */
 	unsigned leaf_cache;           /* leaves kept in memory; default 64 */
+	unsigned shared_bases;         /* entries of that table; default and at most BUCKET_SHARES_MAX */
 	unsigned crc_tables;           /* CRC tables kept in memory; default 4096 */
 	unsigned delete_horizon_ms;    /* replaced objects live this long; default 60,000 */
 	unsigned retry_ms;             /* first back-off of a failed PUT; default 100 */

@@ -343,6 +343,7 @@ engine_free(struct engine *eng)
 	attrs_drop(&eng->attrs);
 	attrs_drop(&eng->attrs_durable);
 	attrs_replay_end(eng);
+	free(eng->shares.list);
 	if (eng->crctabs.buckets)
 		crctab_fini(eng);
 	wops_fini(eng);

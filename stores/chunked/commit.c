@@ -12,7 +12,7 @@
  *            never names what the journal does not have
  *   ROOT     PUT root, If-Match the last one; only after this anything is released
  *   SETTLE   chunk by chunk, a bounded number a turn: pages move to the clean
- *            cache, replaced keys to the dead list; then journal_release(N), and writers go on
+ *            cache; then replaced keys to the dead list, journal_release(N), and writers go on
  *
  * Invariants: there is at most one frozen set and one commit; a key is PUT with
  * one content only; readers look into the frozen set until its chunk is settled.
@@ -203,6 +203,7 @@ commit_drop(struct commit *c)
 	free(c->root.leaves);
 	free(c->root.attrs);
 	attrs_drop(&c->attrs);
+	shares_drop(c);
 	c->leaves = NULL;
 	c->nleaves = c->leaves_room = 0;
 	c->making = false;
@@ -319,10 +320,10 @@ stage_at_once(struct engine *eng, struct dchunk *dc)
 	}
 	if (dc->pages)
 		return false;
-	if (!dc->wiped && bucket_entry_present(old))
+	if (dc->wiped ? bucket_entry_present(dc->base) && dc->zeroes : bucket_entry_present(old))
 		return false;
 	dc->old = old;
-	dc->entry = (struct bucket_entry){0};
+	dc->entry = dc->base; /* a clone, or nothing */
 	dc->staged = true;
 	return true;
 }
@@ -614,7 +615,11 @@ root_make(struct engine *eng)
 	memcpy(root.uuid, eng->vol.uuid, UUID_LEN);
 	memcpy(root.journal_uuid, eng->journal_uuid, UUID_LEN);
 	random_bytes(root.nonce, sizeof(root.nonce));
-	int r = root_leaves(eng, &root);
+	int r = c->counted ? 0 : shares_count(eng);
+	if (r == 0)
+		r = root_leaves(eng, &root);
+	root.shares = c->shares.list; /* borrowed */
+	root.nshares = c->shares.n;
 	if (r == 0)
 		r = attrs_root(&c->attrs, &root);
 	c->len = r == 0 ? bucket_root_bytes(&root) : 0;
@@ -643,6 +648,8 @@ root_swapped(struct engine *eng, const char *etag)
 	c->root.nleaves = 0;
 	c->root.attrs = NULL;
 	c->root.nattrs = 0;
+	c->root.shares = NULL;
+	c->root.nshares = 0;
 	c->buf = NULL;
 	eng->root = c->root;
 	eng->covered_seq = c->seq;
@@ -655,6 +662,7 @@ root_swapped(struct engine *eng, const char *etag)
 		map_replace(eng, nl->no, &nl->ref, nl->entries);
 		nl->entries = NULL;
 	}
+	shares_swapped(eng);
 	counter_add(&eng->commits, 1);
 	eng->last_commit_ms = loop_now_ms(eng->vol.loop);
 	c->state = COMMIT_SETTLE;
@@ -787,11 +795,6 @@ settle_chunk(struct engine *eng, struct dchunk *dc)
 {
 	uint64_t index = dc->index;
 
-	if (bucket_entry_present(dc->old) && !entry_same(dc->old, dc->entry)) {
-		dead_add(eng, BUCKET_KEY_BASE, (uint32_t)index, dc->old.generation,
-			 bucket_entry_seq(dc->old));
-		crctab_drop(eng, index, dc->old);
-	}
 	settle_pages(eng, dc);
 	struct dchunk *active = dirty_find(eng->active, index);
 	if (active) {
@@ -828,6 +831,7 @@ commit_finish(struct engine *eng)
 
 	dirty_set_free(eng, eng->frozen);
 	eng->frozen = NULL;
+	shares_bury(eng);
 	commit_drop(c);
 	c->state = COMMIT_IDLE;
 	c->attempts = 0;

@@ -98,9 +98,19 @@ crctab_fini(struct engine *eng)
 	eng->crctabs.buckets = NULL;
 }
 
+/** Tables are kept under the chunk that the base was written for: who else names the base shares the table. */
+static uint64_t
+origin_of(uint64_t chunk, struct bucket_entry *entry)
+{
+	chunk = bucket_entry_origin(*entry, chunk);
+	*entry = bucket_entry_base(entry->generation, bucket_entry_seq(*entry));
+	return chunk;
+}
+
 static struct crctab *
 tab_find(struct engine *eng, uint64_t chunk, struct bucket_entry entry)
 {
+	chunk = origin_of(chunk, &entry);
 	struct crctab *tab = *bucket_of(&eng->crctabs, chunk);
 
 	while (tab && (tab->chunk != chunk || !entry_same(tab->entry, entry)))
@@ -115,6 +125,7 @@ tab_make(struct engine *eng, uint64_t chunk, struct bucket_entry entry)
 
 	if (!tab)
 		return NULL;
+	chunk = origin_of(chunk, &entry);
 	struct crctab **p = bucket_of(&eng->crctabs, chunk);
 	*tab = (struct crctab){.chunk = chunk, .entry = entry, .hash_next = *p};
 	*p = tab;
@@ -208,7 +219,7 @@ int
 crctab_decode(struct engine *eng, uint64_t chunk, struct bucket_entry entry, const uint8_t *tail,
 	      struct bucket_base *ret, uint32_t *crcs)
 {
-	struct bucket_base expect = {.index = chunk,
+	struct bucket_base expect = {.index = bucket_entry_origin(entry, chunk),
 				     .generation = entry.generation,
 				     .seq = bucket_entry_seq(entry),
 				     .chunk_size = eng->vol.chunk_size};

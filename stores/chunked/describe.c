@@ -148,6 +148,8 @@ engine_describe_stats(struct volume *vol, json_t *object)
 	describe_traffic(eng, object);
 	set_int(object, "host_write_bytes", counter_read(&vol->stats.bytes[VOL_WRITE]));
 	set_int(object, "present_chunks", eng->map.present);
+	set_int(object, "cloned_chunks", counter_read(&eng->clones));
+	set_int(object, "shared_bases", eng->shares.n);
 	set_int(object, "leaves_loaded", eng->map.loaded);
 	set_int(object, "crc_tables_loaded", eng->crctabs.n);
 	set_int(object, "cache_hit_pages", counter_read(&eng->cache.hits));

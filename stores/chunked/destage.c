@@ -54,7 +54,8 @@ struct destage {
 	bool early;
 	struct destage *next; /* hungry */
 	struct destage *all_prev, *all_next;
-	struct bucket_entry old;
+	struct bucket_entry old;   /* as the map says */
+	struct bucket_entry below; /* what its pages are merged with */
 	struct loop_timer timer;
 	void (*step)(struct destage *d); /* what the timer repeats */
 	unsigned attempts, lost;
@@ -258,6 +259,7 @@ destage_leaf(struct destage *d)
 		map_load(eng, d->index >> BUCKET_LEAF_SHIFT, &d->leaf);
 		return;
 	}
+	d->below = dc && dc->wiped ? dc->base : d->old;
 	if (d->early) {
 		/* the commit will want the leaf, so it may as well come now */
 		if (dc && dc->resident == eng->chunk_pages && !engine_stopped(eng))
@@ -273,8 +275,8 @@ destage_leaf(struct destage *d)
 	} else if (!dc->pages && !dc->zeroes && !dc->wiped) {
 		d->entry = d->old; /* nothing is said of it after all */
 		destage_end(d, 0);
-	} else if (!dc->pages && (dc->wiped || !bucket_entry_present(d->old))) {
-		d->entry = (struct bucket_entry){0};
+	} else if (!dc->pages && (!dc->zeroes || !bucket_entry_present(d->below))) {
+		d->entry = d->below; /* a clone, or nothing */
 		destage_end(d, 0);
 	} else {
 		destage_plan(d);
@@ -325,6 +327,15 @@ destage_orphan(struct destage *d)
 
 /* ---- PLAN ----------------------------------------------------------------------------- */
 
+/** A chunk that was wiped or cloned over after it was frozen. */
+static bool
+newer_below(const struct destage *d)
+{
+	const struct dchunk *active = dirty_find(d->eng->active, d->index);
+
+	return active && active != d->dc && active->wiped;
+}
+
 static void
 plan_page(struct destage *d, unsigned p)
 {
@@ -345,9 +356,12 @@ plan_page(struct destage *d, unsigned p)
 	case DIRTY_ZERO:
 		break;
 	case DIRTY_MISS:
-		if (!bucket_entry_present(d->old))
+	case DIRTY_BASE:
+		if (!bucket_entry_present(d->below))
 			break;
-		page = cache_get(&eng->cache, (d->dc->index << eng->page_shift) + p, false);
+		/* the cache is that of what lies below the active set, too */
+		if (!newer_below(d))
+			page = cache_get(&eng->cache, (d->dc->index << eng->page_shift) + p, false);
 		if (!page) {
 			d->source[p] = FROM_BASE;
 			return;
@@ -605,7 +619,7 @@ destage_base(struct destage *d)
 		return;
 	}
 	d->tab.fn = tab_loaded;
-	crctab_load(d->eng, d->dc->index, d->old, &d->tab);
+	crctab_load(d->eng, d->dc->index, d->below, &d->tab);
 }
 
 static void
@@ -667,8 +681,7 @@ destage_run(struct destage *d)
 	for (; p < stored && d->source[p] == FROM_BASE; p++)
 		d->iov[d->niov++] = (struct iovec){d->data[p], PAGE_SIZE_BYTES};
 	d->run_end = p;
-	int r = bucket_key_base(eng->prefix, (uint32_t)d->dc->index, d->old.generation,
-				bucket_entry_seq(d->old), d->key, sizeof(d->key));
+	int r = bucket_key_entry(eng->prefix, d->index, d->below, d->key, sizeof(d->key));
 	assert(r > 0);
 	d->req = (struct object_req){.store = eng->store,
 				     .op = OBJECT_GET,
@@ -721,8 +734,7 @@ put_send(struct destage *d)
 		destage_end(d, stop_reason(eng));
 		return;
 	}
-	int r = bucket_key_base(eng->prefix, d->index, d->entry.generation, bucket_entry_seq(d->entry),
-				d->key, sizeof(d->key));
+	int r = bucket_key_entry(eng->prefix, d->index, d->entry, d->key, sizeof(d->key));
 	assert(r > 0);
 	if (fp < 0) {
 		again_later(d, fp, "a base cannot be written", put_send);

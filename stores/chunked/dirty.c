@@ -6,14 +6,15 @@
  * one takes its place.  A set holds a dchunk for every chunk that has
  * changes, a dchunk holds groups of 64 slots, made on demand.  A slot is a page in memory, or a place in the
  * journal, or both, or "zeroes".  `wiped` says that what no slot names is zeroes: a trim of a whole chunk
- * costs one dchunk, and none at all where nothing lies below.
+ * costs one dchunk, and none at all where nothing lies below.  With a `base` besides, it is what that base holds: a
+ * clone costs one dchunk, too.
  *
  * Invariants:
  *   - a slot that is present and not zero has a page, or a position, or both;
  *     it has no position until its bytes are durable there, so a page without
  *     one is never let go;
  *   - slots of the active set are newer than those of the frozen one;
- *   - the clean cache holds no page that has a slot in the active set;
+ *   - the clean cache holds no page that has a slot in the active set, and of others what dirty_below() names;
  *   - meta_bytes is exact: the gate keeps it under meta_max.
  *
  * Memory for changes is made by dirty_prepare() before they are accepted, so that what the journal has
@@ -106,6 +107,14 @@ group_clear(struct dchunk *dc, struct dirty_set *set, struct dgroup *group)
 }
 
 static void
+base_set(struct dirty_set *set, struct dchunk *dc, struct bucket_entry base)
+{
+	set->clones += bucket_entry_present(base);
+	set->clones -= bucket_entry_present(dc->base);
+	dc->base = base;
+}
+
+static void
 groups_free(struct engine *eng, struct dirty_set *set, struct dchunk *dc)
 {
 	if (!dc->groups)
@@ -141,6 +150,7 @@ dirty_remove(struct engine *eng, struct dirty_set *set, struct dchunk *dc)
 	if (set->shed == dc)
 		set->shed = dc->next;
 	set->delta -= dc->delta;
+	base_set(set, dc, (struct bucket_entry){0});
 	early_forget(eng, dc);
 	groups_free(eng, set, dc);
 	set->meta_bytes -= sizeof(*dc);
@@ -156,7 +166,7 @@ dirty_set_free(struct engine *eng, struct dirty_set *set)
 		return;
 	while (set->first)
 		dirty_remove(eng, set, set->first);
-	assert(set->pages == 0 && set->resident == 0 && set->meta_bytes == 0);
+	assert(set->pages == 0 && set->resident == 0 && set->meta_bytes == 0 && set->clones == 0);
 	free(set->buckets);
 	free(set->leaf_chunks);
 	free(set);
@@ -275,8 +285,11 @@ dchunk_lookup(const struct dchunk *dc, unsigned page, struct dslot **ret)
 	struct dgroup *group = dc->groups ? dc->groups[page >> GROUP_SHIFT] : NULL;
 	uint64_t bit = UINT64_C(1) << (page & (GROUP_PAGES - 1));
 
-	if (!group || !(group->present & bit))
-		return dc->wiped ? DIRTY_ZERO : DIRTY_MISS;
+	if (!group || !(group->present & bit)) {
+		if (!dc->wiped)
+			return DIRTY_MISS;
+		return bucket_entry_present(dc->base) ? DIRTY_BASE : DIRTY_ZERO;
+	}
 	if (group->zero & bit)
 		return DIRTY_ZERO;
 	*ret = &group->slot[page & (GROUP_PAGES - 1)];
@@ -297,16 +310,52 @@ dirty_lookup(struct engine *eng, uint64_t vpage, struct dslot **ret)
 	return dc ? dchunk_lookup(dc, page, ret) : DIRTY_MISS;
 }
 
+static int
+below(struct engine *eng, uint64_t index, struct bucket_entry *ret, bool *ret_pure)
+{
+	const struct dchunk *dcs[] = {dirty_find(eng->active, index), dirty_find(eng->frozen, index)};
+
+	*ret_pure = true;
+	for (unsigned i = 0; i < ARRAY_SIZE(dcs); i++) {
+		if (!dcs[i])
+			continue;
+		if (dcs[i]->pages || dcs[i]->zeroes)
+			*ret_pure = false;
+		if (!dcs[i]->wiped)
+			continue;
+		*ret = dcs[i]->base;
+		return 0;
+	}
+	return map_entry(eng, index, ret);
+}
+
+int
+dirty_below(struct engine *eng, uint64_t index, struct bucket_entry *ret)
+{
+	bool pure;
+
+	return below(eng, index, ret, &pure);
+}
+
+int
+dirty_pure(struct engine *eng, uint64_t index, struct bucket_entry *ret)
+{
+	bool pure;
+	int r = below(eng, index, ret, &pure);
+
+	return pure ? (r < 0 ? r : 1) : 0;
+}
+
 /* ---- presence: for `allocated` and the chunk map ------------------------ */
 
 static bool
-layer_presence(const struct dchunk *dc, bool below)
+layer_presence(const struct dchunk *dc, bool lower)
 {
 	if (!dc)
-		return below;
+		return lower;
 	if (dc->pages)
 		return true;
-	return dc->wiped ? false : below;
+	return dc->wiped ? bucket_entry_present(dc->base) : lower;
 }
 
 bool
@@ -496,7 +545,7 @@ zero_part(struct engine *eng, struct dchunk *dc, uint64_t first, uint64_t n, boo
 		struct dgroup *group = dc->groups[p >> GROUP_SHIFT];
 
 		slot_clear(set, dc, group, i);
-		if (dc->wiped || below_zero(frozen, p, base_absent))
+		if (dc->wiped ? !bucket_entry_present(dc->base) : below_zero(frozen, p, base_absent))
 			continue;
 		group->present |= UINT64_C(1) << i;
 		group->zero |= UINT64_C(1) << i;
@@ -517,13 +566,35 @@ dirty_zero(struct engine *eng, uint64_t first, uint64_t n, bool base_absent)
 	if (covers_chunk(eng, first, n)) {
 		groups_free(eng, eng->active, dc);
 		dc->wiped = true;
+		base_set(eng->active, dc, (struct bucket_entry){0});
 	} else {
 		zero_part(eng, dc, first, n, base_absent);
 	}
 	dirty_recount(eng, index);
 	/* nothing lies below, nothing is said: no memory for it */
-	if (!dc->pages && !dirty_find(eng->frozen, index) && (base_absent || (!dc->wiped && !dc->zeroes)))
+	if (!dc->pages && !bucket_entry_present(dc->base) && !dirty_find(eng->frozen, index) &&
+	    (base_absent || (!dc->wiped && !dc->zeroes)))
 		dirty_remove(eng, eng->active, dc);
+}
+
+int
+dirty_prepare_clone(struct engine *eng, uint64_t index)
+{
+	return dchunk_make(eng->active, index) ? 0 : -ENOMEM;
+}
+
+void
+dirty_clone(struct engine *eng, uint64_t index, struct bucket_entry base)
+{
+	struct dchunk *dc = dirty_find(eng->active, index);
+
+	assert(dc && bucket_entry_present(base));
+	cache_drop_range(&eng->cache, index << eng->page_shift, eng->chunk_pages);
+	early_drop(eng, dc);
+	groups_free(eng, eng->active, dc);
+	dc->wiped = true;
+	base_set(eng->active, dc, base);
+	dirty_recount(eng, index);
 }
 
 static void

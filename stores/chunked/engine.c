@@ -168,6 +168,7 @@ engine_submit(struct vol_req *req)
 		[VOL_RESIZE] = resize_submit,
 		[VOL_GET_ATTRIBUTE] = attr_get_submit,
 		[VOL_PUT_ATTRIBUTE] = attr_put_submit,
+		[VOL_CLONE] = clone_submit,
 	};
 	struct engine *eng = engine_of(req->vol);
 	int health = engine_health(eng);

@@ -57,7 +57,8 @@ struct dchunk {
 	uint32_t zeroes;
 	uint32_t resident;               /* slots that hold a page in memory */
 	int8_t delta;                    /* +1 a chunk that the layer below has not, -1 one that vanishes */
-	bool wiped;                      /* whatever no slot names is zeroes: the layers below do not count */
+	bool wiped;                      /* the layers below do not count: what no slot names is that of `base` */
+	struct bucket_entry base;        /* wiped: a base, of another chunk maybe (clone.c); absent: zeroes */
 	bool base_known, base_present;   /* what the map says of the chunk, as far as anybody looked */
 	bool staged;                     /* frozen: `entry` is what the next map says, `old` what this one does */
 	bool hot;                        /* changed after it had been full: no early base for it any more */
@@ -80,10 +81,12 @@ struct dirty_set {
 	uint64_t pages;                  /* not zero */
 	uint64_t resident;
 	uint64_t meta_bytes;             /* memory of the table itself */
+	size_t clones;                   /* dchunks with a base */
 	int64_t delta;
 };
 
-enum dirty_hit { DIRTY_MISS, DIRTY_ZERO, DIRTY_PAGE, DIRTY_JOURNAL };
+/** MISS: what lies below has it; BASE: the base of this dchunk, whatever lies below. */
+enum dirty_hit { DIRTY_MISS, DIRTY_ZERO, DIRTY_PAGE, DIRTY_JOURNAL, DIRTY_BASE };
 
 int dirty_set_new(struct engine *eng, struct dirty_set **ret) MUST_CHECK;
 void dirty_set_free(struct engine *eng, struct dirty_set *set);
@@ -98,12 +101,25 @@ int dirty_prepare_zero(struct engine *eng, uint64_t first, uint64_t n, bool base
 void dirty_put(struct engine *eng, uint64_t vpage, struct page *page, journal_pos_t pos, uint32_t crc);
 /** Pages [first, first + n) of one chunk read as zeroes from now on; base_absent: the map knows no base for it. */
 void dirty_zero(struct engine *eng, uint64_t first, uint64_t n, bool base_absent);
+/** The same for dirty_clone(). */
+int dirty_prepare_clone(struct engine *eng, uint64_t index) MUST_CHECK;
+/** The chunk is what this base (of its entry) holds from now on. */
+void dirty_clone(struct engine *eng, uint64_t index, struct bucket_entry base);
+/** The base under all slots of the chunk: 0 with its entry, or -EAGAIN: the leaf is not in memory. */
+int dirty_below(struct engine *eng, uint64_t index, struct bucket_entry *ret);
+/** 1: the chunk is what that base holds, and nothing newer hides a page of it; 0: something does; -EAGAIN. */
+int dirty_pure(struct engine *eng, uint64_t index, struct bucket_entry *ret);
 /** Is there anything but zeroes in what the sets say of this chunk, or do they hide a base? */
 bool dirty_chunk_blank(struct engine *eng, uint64_t index, bool base_absent);
 /** The bytes of this page are durable at pos. */
 void dirty_landed(struct engine *eng, uint64_t vpage, const struct page *page, journal_pos_t pos);
 enum dirty_hit dirty_lookup(struct engine *eng, uint64_t vpage, struct dslot **ret);
 enum dirty_hit dchunk_lookup(const struct dchunk *dc, unsigned page, struct dslot **ret);
+/** No slot says anything of the page: it is that of the base which dirty_below() names. */
+static inline bool below_slots(enum dirty_hit hit)
+{
+	return hit == DIRTY_MISS || hit == DIRTY_BASE;
+}
 /** Let go of up to n pages that the journal can give back; how many it were. */
 size_t dirty_shed(struct engine *eng, size_t n);
 /** The same for all of a chunk. */
@@ -502,6 +518,12 @@ struct commit_wait {
 	void (*fn)(struct commit_wait *wait, int status);
 };
 
+/** Bases that more than one chunk names, as in a root. */
+struct shares {
+	struct bucket_share *list;
+	uint32_t n;
+};
+
 struct new_leaf {
 	uint32_t no;
 	struct bucket_leaf_ref ref;
@@ -529,6 +551,11 @@ struct commit {
 	size_t nleaves, leaves_room;
 	bool making;                     /* leaves[nleaves] is on its way */
 	size_t leaf_from, leaf_to;       /* order[] of the leaf that is being made */
+	/* what the new map names, and what it does not any more: once all is staged */
+	bool counted;
+	struct shares shares;
+	struct bucket_share *dead;
+	size_t ndead;
 	struct leaf_wait leaf_wait;
 	uint8_t *buf;                    /* of the leaf or the root that is PUT or read back */
 	size_t len;
@@ -554,6 +581,23 @@ void commit_step(struct engine *eng);
 /** The volume stopped making promises. */
 void commit_halt(struct engine *eng, int status);
 const char *commit_state_name(enum commit_state state);
+
+/* clone.c, share.c: chunks that name the bases of others */
+void clone_submit(struct vol_req *req);
+/** Open's thread: entries BASE and CLONE of the journal. */
+int clone_replay(struct engine *eng, const struct journal_entry *e) MUST_CHECK;
+/** May so many more chunks name this base? */
+bool shares_room(const struct engine *eng, const struct bucket_share *base, size_t more);
+/** As the root has them. */
+int shares_load(struct engine *eng, const struct bucket_root *root) MUST_CHECK;
+/** commit.counted: what becomes of them with the map that is staged. */
+int shares_count(struct engine *eng) MUST_CHECK;
+/** The root is swapped: that is how it is. */
+void shares_swapped(struct engine *eng);
+/** All is settled, so nobody looks below what was frozen: what nobody names any more is dead. */
+void shares_bury(struct engine *eng);
+/** Forget what shares_count() has made. */
+void shares_drop(struct commit *c);
 
 struct destage;
 /** Begin to stage dc; -ENOMEM when not even that is possible now. */
@@ -652,6 +696,8 @@ struct engine {
 	struct dirty_set *active, *frozen;
 	struct attrs attrs, attrs_durable; /* as accepted; as shown */
 	struct attr_replay attr_replay;
+	struct shares shares;            /* of `root` */
+	struct bucket_share replay_base; /* the last one that the journal has named; count: it is still to be used */
 	struct cache cache;
 	struct map map;
 	struct crctabs crctabs;
@@ -718,7 +764,7 @@ struct engine {
 
 	counter_t puts[TRAFFIC_KINDS], gets[TRAFFIC_KINDS], put_bytes[TRAFFIC_KINDS], got_bytes[TRAFFIC_KINDS];
 	counter_t crc_errors, put_errors, get_errors, commits, carried_bad;
-	counter_t journal_bytes, journal_reads, rmw, read_ahead, early_bases, early_dropped;
+	counter_t journal_bytes, journal_reads, rmw, read_ahead, early_bases, early_dropped, clones;
 	uint64_t replayed;
 	uint64_t last_commit_ms;         /* loop time */
 	bool reclaiming;                 /* the reclaimer is registered */
@@ -746,7 +792,15 @@ static inline uint64_t engine_chunks(const struct engine *eng)
 
 static inline bool entry_same(struct bucket_entry a, struct bucket_entry b)
 {
-	return a.seq_flags == b.seq_flags && a.generation == b.generation && a.overlay == b.overlay;
+	return a.seq_flags == b.seq_flags && a.generation == b.generation && a.origin == b.origin;
+}
+
+/** Which base it is that the entry of this chunk names. */
+static inline struct bucket_share base_name(uint64_t chunk, struct bucket_entry entry)
+{
+	return (struct bucket_share){.origin = bucket_entry_origin(entry, chunk),
+				     .generation = entry.generation,
+				     .seq = bucket_entry_seq(entry)};
 }
 
 /** Everything accepted so far is as durable as this volume promises. */

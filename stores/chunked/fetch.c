@@ -16,7 +16,7 @@
  *
  * States: [whole object asked ->] asked (data and table pending) -> both here -> [asked again] -> done.
  *
- * A commit may give the chunk another base meanwhile: what comes in is right for the old one, so each waiter
+ * A commit, or a clone, may give the chunk another base meanwhile: what comes in is right for the old one, so each waiter
  * compares `entry` with what it wants, and nothing stale goes into the cache.
  *
  * Failure: -ENOENT and errors of the store are handed to the waiters.
@@ -60,7 +60,7 @@ fetch_free(struct fetch *f)
 	free(f);
 }
 
-/** Into the cache: what the map still names and nothing newer hides. */
+/** Into the cache: what still lies below, and nothing newer hides. */
 static void
 fetch_keep(struct fetch *f)
 {
@@ -68,11 +68,11 @@ fetch_keep(struct fetch *f)
 	struct bucket_entry now;
 	struct dslot *slot;
 
-	if ((f->flags & FETCH_NO_CACHE) || map_entry(eng, f->chunk, &now) < 0 || !entry_same(now, f->entry))
+	if ((f->flags & FETCH_NO_CACHE) || dirty_below(eng, f->chunk, &now) < 0 || !entry_same(now, f->entry))
 		return;
 	uint64_t first = (f->chunk << eng->page_shift) + f->first;
 	for (unsigned i = 0; i < f->n; i++)
-		if (!f->bad[i] && dirty_lookup(eng, first + i, &slot) == DIRTY_MISS)
+		if (!f->bad[i] && below_slots(dirty_lookup(eng, first + i, &slot)))
 			cache_put(&eng->cache, first + i, f->pages[i]);
 }
 
@@ -366,8 +366,7 @@ fetch_start(struct engine *eng, uint64_t chunk, struct bucket_entry entry, unsig
 
 	if (!f)
 		return -ENOMEM;
-	int r = bucket_key_base(eng->prefix, (uint32_t)chunk, entry.generation, bucket_entry_seq(entry),
-				f->key, sizeof(f->key));
+	int r = bucket_key_entry(eng->prefix, chunk, entry, f->key, sizeof(f->key));
 	assert(r > 0);
 	f->chunk = chunk;
 	f->entry = entry;

@@ -36,7 +36,10 @@ enum journal_type {
 	JOURNAL_TRIM = 3,     /* as ZERO, and its space is given back */
 	JOURNAL_RESIZE = 4,   /* page = new size of the volume in bytes */
 	JOURNAL_ATTR = 5,     /* one page of an attribute (bucket_fmt.h), all of them side by side in one append */
-	/* 6: reference to a base that was PUT directly, 7: log object boundary - later formats */
+	JOURNAL_BASE = 6,     /* names a base, for the CLONE behind it: page = the chunk that it was written for, count = its
+	                         generation */
+	/* 7: log object boundary - later formats */
+	JOURNAL_CLONE = 8,    /* a chunk is what that base holds: page = the chunk, count = sequence of the base */
 };
 
 /** Has it a page of bytes? */
@@ -51,8 +54,8 @@ typedef uint64_t journal_pos_t;
 
 struct journal_entry {
 	enum journal_type type;
-	uint64_t page;           /* first volume page; RESIZE: bytes; ATTR: which of its pages, from 0 */
-	uint64_t count;          /* pages; 1 for WRITE; ATTR: how many it has */
+	uint64_t page;           /* first volume page; RESIZE: bytes; ATTR: which of its pages, from 0; BASE, CLONE: see there */
+	uint64_t count;          /* pages; 1 for WRITE; ATTR: how many it has; BASE, CLONE: see there */
 	struct page *data;       /* WRITE, ATTR: the caller holds a reference until done */
 	uint32_t crc;            /* WRITE, ATTR: CRC32C of the page, set by the caller */
 	journal_pos_t pos;       /* WRITE, ATTR: set when done runs */

@@ -60,7 +60,7 @@ enum {
 };
 _Static_assert(REC_JOURNAL + UUID_LEN == JOURNAL_RECORD_HEADER, "the record header's fields fill it");
 
-/* WRITE, ATTR: the CRC in the low half of ARG; ZERO, TRIM: pages; RESIZE: bytes. */
+/* WRITE, ATTR: the CRC in the low half of ARG; ZERO, TRIM: pages; RESIZE: bytes; BASE: generation; CLONE: sequence. */
 enum { ENTRY_PAGE = 0, ENTRY_PIECES = 2, ENTRY_ZERO = 4, ENTRY_TYPE = 6, ENTRY_FLAGS = 7, ENTRY_ARG = 8 };
 
 static bool
@@ -156,6 +156,10 @@ entry_valid(const struct journal_entry *e)
 		return e->page >= 1 && e->page <= INT64_MAX;
 	case JOURNAL_ATTR:
 		return e->count >= 1 && e->count <= JOURNAL_RECORD_ENTRIES && e->page < e->count;
+	case JOURNAL_BASE:
+		return e->page <= UINT32_MAX && e->count <= UINT32_MAX;
+	case JOURNAL_CLONE:
+		return e->page <= UINT32_MAX && e->count <= JOURNAL_SEQ_MAX;
 	}
 	return false;
 }
@@ -174,6 +178,8 @@ journal_entry_encode(uint8_t page[JOURNAL_PAGE], unsigned slot, const struct jou
 		break;
 	case JOURNAL_ZERO:
 	case JOURNAL_TRIM:
+	case JOURNAL_BASE:
+	case JOURNAL_CLONE:
 		put_le48(p + ENTRY_PAGE, entry->page);
 		put_le64(p + ENTRY_ARG, entry->count);
 		break;
@@ -205,6 +211,8 @@ journal_entry_decode(const uint8_t page[JOURNAL_PAGE], unsigned slot, struct jou
 		break;
 	case JOURNAL_ZERO:
 	case JOURNAL_TRIM:
+	case JOURNAL_BASE:
+	case JOURNAL_CLONE:
 		ret->count = arg;
 		break;
 	case JOURNAL_RESIZE:
@@ -218,13 +226,19 @@ journal_entry_decode(const uint8_t page[JOURNAL_PAGE], unsigned slot, struct jou
 	}
 }
 
+static bool
+type_known(unsigned type)
+{
+	return (type >= JOURNAL_WRITE && type <= JOURNAL_BASE) || type == JOURNAL_CLONE;
+}
+
 /** One slot as found on disk: the type and flags must be known, the rest possible and in its place. */
 static int
 entry_check(const uint8_t page[JOURNAL_PAGE], unsigned slot, struct journal_entry *ret)
 {
 	const uint8_t *p = page + JOURNAL_RECORD_HEADER + (size_t)slot * JOURNAL_ENTRY_BYTES;
 
-	if (p[ENTRY_FLAGS] != 0 || p[ENTRY_TYPE] < JOURNAL_WRITE || p[ENTRY_TYPE] > JOURNAL_ATTR)
+	if (p[ENTRY_FLAGS] != 0 || !type_known(p[ENTRY_TYPE]))
 		return LG_EFORMAT;
 	journal_entry_decode(page, slot, ret);
 	if (!entry_valid(ret))
@@ -331,6 +345,7 @@ journal_record_decode(const uint8_t page[JOURNAL_PAGE], struct journal_record *r
 		return LG_ECORRUPT;
 
 	uint64_t piece = 0, pieces = 0; /* the next one of an attribute that has begun; 0: none has */
+	bool base = false;              /* a base was named, and what it is for is still to come */
 	for (unsigned i = 0; i < r.entries; i++) {
 		struct journal_entry e;
 		int rc = entry_check(page, i, &e);
@@ -339,11 +354,14 @@ journal_record_decode(const uint8_t page[JOURNAL_PAGE], struct journal_record *r
 			return rc;
 		if (e.type == JOURNAL_ATTR ? e.page != piece || (piece && e.count != pieces) : piece > 0)
 			return LG_ECORRUPT;
+		if ((e.type == JOURNAL_CLONE) != base)
+			return LG_ECORRUPT;
+		base = e.type == JOURNAL_BASE;
 		pieces = e.count;
 		piece = e.type == JOURNAL_ATTR && e.page + 1 < e.count ? e.page + 1 : 0;
 		r.payload += journal_has_page(e.type);
 	}
-	if (piece)
+	if (piece || base)
 		return LG_ECORRUPT;
 	size_t used = JOURNAL_RECORD_HEADER + (size_t)r.entries * JOURNAL_ENTRY_BYTES;
 	if (!all_zero(page + used, JOURNAL_PAGE - used))

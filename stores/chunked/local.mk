@@ -14,6 +14,7 @@ libstores_a_SOURCES += \
 	stores/chunked/attr.c \
 	stores/chunked/cache.c \
 	stores/chunked/chunked.h \
+	stores/chunked/clone.c \
 	stores/chunked/close.c \
 	stores/chunked/commit.c \
 	stores/chunked/crctab.c \
@@ -31,6 +32,7 @@ libstores_a_SOURCES += \
 	stores/chunked/open.c \
 	stores/chunked/owner.c stores/chunked/owner.h \
 	stores/chunked/read.c \
+	stores/chunked/share.c \
 	stores/chunked/stream.c \
 	stores/chunked/wop.c \
 	stores/chunked/write.c \

@@ -69,8 +69,7 @@ fill_base(struct engine *eng, struct chunk_info *info, struct bucket_entry entry
 	info->allocated_bytes = tab ? tab->length : eng->vol.chunk_size;
 	info->crc32c = tab ? tab->data_crc : 0;
 	info->has_crc = tab;
-	if (bucket_key_base(eng->prefix, (uint32_t)info->index, entry.generation, info->seq, info->key,
-			    sizeof(info->key)) < 0)
+	if (bucket_key_entry(eng->prefix, info->index, entry, info->key, sizeof(info->key)) < 0)
 		info->key[0] = '\0';
 }
 
@@ -80,7 +79,10 @@ fill_info(struct engine *eng, struct chunk_info *info, uint64_t index, struct bu
 	const struct dchunk *active = dirty_find(eng->active, index);
 	const struct dchunk *frozen = dirty_find(eng->frozen, index);
 	uint64_t pages = 0, resident = 0;
+	struct bucket_entry below;
 
+	if (dirty_below(eng, index, &below) == 0 && bucket_entry_present(below))
+		entry = below; /* a clone that no commit has seen */
 	*info = (struct chunk_info){.index = index, .state = active || frozen ? CHUNK_DIRTY : CHUNK_CLEAN};
 	if (active) {
 		pages += active->pages + active->zeroes;

@@ -70,6 +70,7 @@ fill_params(struct engine *eng, const struct volume_spec *spec, const struct chu
 		*p = *given;
 	p->destages = (unsigned)or_default(p->destages, 16);
 	p->leaf_cache = (unsigned)or_default(p->leaf_cache, 64);
+	p->shared_bases = (unsigned)or_default(p->shared_bases, BUCKET_SHARES_MAX);
 	p->crc_tables = (unsigned)or_default(p->crc_tables, 4096);
 	p->delete_horizon_ms = (unsigned)or_default(p->delete_horizon_ms, 60000);
 	p->retry_ms = (unsigned)or_default(p->retry_ms, 100);
@@ -129,6 +130,7 @@ engine_new(struct opening *o, struct loop *loop, struct arena *arena)
 	eng->vol.durability = spec->durability;
 	eng->vol.thin = true;
 	eng->vol.attributes = true;
+	eng->vol.clones = true;
 	/* one journal record, whatever part of its first and last page a write covers */
 	eng->vol.atomic_max_bytes = (JOURNAL_APPEND_MAX - 1) * PAGE_SIZE_BYTES;
 	eng->phase = ENGINE_OPENING;
@@ -372,6 +374,9 @@ replay(void *arg, uint64_t seq, const struct journal_entry *e)
 		return r;
 	case JOURNAL_ATTR:
 		return attrs_replay(eng, e);
+	case JOURNAL_BASE:
+	case JOURNAL_CLONE:
+		return clone_replay(eng, e);
 	}
 	return LG_EFORMAT;
 }
@@ -402,6 +407,7 @@ journal_take(struct opening *o, struct journal_params *jp, const uint8_t *uuid, 
 	eng->active = NULL;
 	atomic_store(&eng->vol.size, o->root.size);
 	attrs_replay_end(eng);
+	eng->replay_base = (struct bucket_share){0};
 	int r2 = dirty_set_new(eng, &eng->active);
 	if (r2 == 0)
 		r2 = attrs_load(eng, &o->root);
@@ -510,6 +516,8 @@ fence(struct opening *o, char *etag)
 	eng->root.attrs = NULL;
 	eng->root.nattrs = 0;
 	eng->root.attr_bytes = NULL;
+	eng->root.shares = NULL;
+	eng->root.nshares = 0;
 	return 0;
 }
 
@@ -544,6 +552,8 @@ attempt(struct opening *o)
 		r = dirty_set_new(eng, &eng->active);
 	if (r == 0)
 		r = attrs_load(eng, &o->root);
+	if (r == 0)
+		r = shares_load(eng, &o->root);
 	if (r == 0)
 		r = journal_step(o, needed);
 	if (r == 0)

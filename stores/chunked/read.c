@@ -33,7 +33,7 @@ struct spot {
 	unsigned base;   /* page of the chunk that page i is */
 	const struct dchunk *active, *frozen;
 	struct bucket_entry entry;
-	bool known; /* entry is */
+	bool known; /* entry is: of the base below all slots */
 };
 
 static bool
@@ -50,6 +50,11 @@ spot_next(const struct reader *r, struct spot *spot)
 	spot->end = min_of(r->n, i + eng->chunk_pages - spot->base);
 	spot->active = dirty_find(eng->active, spot->chunk);
 	spot->frozen = dirty_find(eng->frozen, spot->chunk);
+	const struct dchunk *top = spot->active && spot->active->wiped ? spot->active : spot->frozen;
+	if (top && top->wiped) {
+		spot->entry = top->base;
+		spot->known = true;
+	}
 	return true;
 }
 
@@ -85,6 +90,7 @@ look_page(struct reader *r, struct spot *spot, unsigned i, struct page **ret)
 			*ret = have->page;
 		return 0;
 	case DIRTY_MISS:
+	case DIRTY_BASE:
 		break;
 	}
 	if (!spot->known) {
@@ -254,7 +260,7 @@ fetched(struct fetch_wait *wait, struct fetch *f)
 	} else {
 		struct bucket_entry now;
 		/* replaced by a commit and deleted meanwhile: the next look finds the new base */
-		bool stale = map_entry(eng, f->chunk, &now) < 0 || !entry_same(now, f->entry);
+		bool stale = dirty_below(eng, f->chunk, &now) < 0 || !entry_same(now, f->entry);
 
 		if (!stale)
 			reader_error(r, f->status == -ENOENT ? LG_ECORRUPT : f->status, from);
@@ -339,7 +345,7 @@ unit_range(const struct reader *r, const struct spot *spot, unsigned i, unsigned
 	*first = page;
 	unsigned j = i + 1;
 	struct dslot *slot;
-	while (j < spot->end && !r->pages[j] && spot_dirty(spot, j, &slot) == DIRTY_MISS)
+	while (j < spot->end && !r->pages[j] && below_slots(spot_dirty(spot, j, &slot)))
 		j++;
 	return page + (j - i);
 }
@@ -415,7 +421,7 @@ reader_hold(struct reader *r)
 			enum dirty_hit hit = spot_dirty(&spot, i, &slot);
 			if (hit == DIRTY_PAGE && slot->pos)
 				have_set(r, i, slot->page, false, slot->pos, (struct bucket_entry){0});
-			if (hit != DIRTY_MISS)
+			if (!below_slots(hit))
 				continue;
 			if (!spot.known && map_entry(r->eng, spot.chunk, &spot.entry) == 0)
 				spot.known = true;

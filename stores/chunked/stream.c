@@ -100,10 +100,10 @@ chunk_ahead(struct engine *eng, uint64_t chunk)
 	struct bucket_entry entry;
 	struct fetch *fetch;
 
-	if (map_entry(eng, chunk, &entry) < 0 || eng->starved || eng->ahead_flight >= STREAM_FLIGHT_MAX)
+	int pure = dirty_pure(eng, chunk, &entry);
+	if (pure < 0 || eng->starved || eng->ahead_flight >= STREAM_FLIGHT_MAX)
 		return false;
-	if (!bucket_entry_present(entry) || dirty_find(eng->active, chunk) ||
-	    dirty_find(eng->frozen, chunk) ||
+	if (!pure || !bucket_entry_present(entry) ||
 	    cache_count(&eng->cache, first, eng->chunk_pages) > eng->chunk_pages / 2 ||
 	    fetch_find(eng, chunk, entry, 0) || fetch_find(eng, chunk, entry, eng->chunk_pages - 1))
 		return true;

@@ -538,15 +538,19 @@ wop_append(struct wop *wop, struct wappend *wa, unsigned n)
 		wappend_drop(wop, wa);
 		return;
 	}
-	for (unsigned i = 0; i < n; i++)
-		if (journal_has_page(wa->entries[i].type))
-			page_ref(wa->entries[i].data);
+	unsigned pages = 0;
+	for (unsigned i = 0; i < n; i++) {
+		if (!journal_has_page(wa->entries[i].type))
+			continue;
+		page_ref(wa->entries[i].data);
+		pages++;
+	}
 	wa->append = (struct journal_append){.entries = wa->entries, .n = n, .done = append_done};
 	wop->appends++;
 	journal_append(eng->journal, &wa->append);
 	assert(wa->append.first_seq == eng->last_seq + 1);
 	eng->last_seq += n;
-	counter_add(&eng->journal_bytes, (uint64_t)(n + 1) * PAGE_SIZE_BYTES);
+	counter_add(&eng->journal_bytes, (uint64_t)(pages + 1) * PAGE_SIZE_BYTES);
 }
 
 static void

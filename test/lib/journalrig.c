@@ -375,6 +375,11 @@ rig_append(struct rig *rig, uint64_t *seed, unsigned max_entries)
 
 			make_attr(rig, e, pages, seed);
 			i += pages - 1;
+		} else if (r % 64 == 34 && i + 2 <= n) {
+			e[0] = (struct journal_entry){.type = JOURNAL_BASE, .page = page, .count = r >> 40};
+			e[1] = (struct journal_entry){
+				.type = JOURNAL_CLONE, .page = r >> 32, .count = r >> 20};
+			i++;
 		} else {
 			make_write(rig, e, page, seed);
 		}

@@ -55,6 +55,7 @@ volmodel_call(struct vol_req *req)
 	req->err_offset = c.req.err_offset;
 	req->ret_infos = c.req.ret_infos;
 	req->ret_next_chunk = c.req.ret_next_chunk;
+	req->ret_cloned = c.req.ret_cloned;
 	return req->status;
 }
 

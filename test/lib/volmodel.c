@@ -29,6 +29,7 @@
 struct mutation {
 	uint64_t start, end; /* blocks */
 	bool zeroes;
+	uint64_t *from;     /* of a clone: what each block is */
 	uint64_t completed; /* the how-maniest completion; 0 = not */
 };
 
@@ -63,7 +64,7 @@ struct volmodel {
 	uint32_t epoch; /* mutations before the last crash: what did not survive it must not come back */
 	uint32_t *undurable;
 	uint32_t nundurable, undurable_room;
-	uint64_t completions;
+	uint64_t completions, cloned;
 	uint64_t seed;
 	char error[512];
 
@@ -106,6 +107,13 @@ fail(struct volmodel *m, int status, const char *fmt, ...)
 
 /* ---- patterns ---- */
 
+/* what a block holds: place and number of the mutation that wrote it there; 0 for zeroes */
+static uint64_t
+content_of(uint32_t number, uint64_t block)
+{
+	return block << 32 | number;
+}
+
 static uint64_t
 word_of(uint32_t number, uint64_t block, unsigned i)
 {
@@ -117,9 +125,10 @@ word_of(uint32_t number, uint64_t block, unsigned i)
 
 /* a block: number and place in clear, then words that depend on both */
 static void
-pattern(uint8_t *p, uint32_t block_size, uint32_t number, uint64_t block)
+pattern(uint8_t *p, uint32_t block_size, uint64_t content)
 {
-	uint64_t head[2] = {number, block};
+	uint32_t number = (uint32_t)content;
+	uint64_t block = content >> 32, head[2] = {number, block};
 
 	memcpy(p, head, sizeof(head));
 	for (unsigned i = 2; i < block_size / 8; i++) {
@@ -135,10 +144,9 @@ all_zero(const uint8_t *p, size_t n)
 	return !p[0] && !memcmp(p, p + 1, n - 1);
 }
 
-/* what the bytes are: 0 for zeroes, a mutation's number, or UINT32_MAX for neither (torn, misplaced, garbage)
- */
-static uint32_t
-identify(const uint8_t *p, uint32_t block_size, uint64_t block)
+/* what the bytes are: a content, or UINT64_MAX for none (torn, garbage) */
+static uint64_t
+identify(const uint8_t *p, uint32_t block_size)
 {
 	uint64_t head[2];
 	uint8_t want[4096];
@@ -146,17 +154,21 @@ identify(const uint8_t *p, uint32_t block_size, uint64_t block)
 	if (all_zero(p, block_size))
 		return 0;
 	memcpy(head, p, sizeof(head));
-	if (!head[0] || head[0] >= UINT32_MAX || head[1] != block)
-		return UINT32_MAX;
-	pattern(want, block_size, (uint32_t)head[0], block);
-	return memcmp(p, want, block_size) ? UINT32_MAX : (uint32_t)head[0];
+	if (!head[0] || head[0] >= UINT32_MAX || head[1] >= UINT32_MAX)
+		return UINT64_MAX;
+	pattern(want, block_size, content_of((uint32_t)head[0], head[1]));
+	return memcmp(p, want, block_size) ? UINT64_MAX : content_of((uint32_t)head[0], head[1]);
 }
 
-/* the number that a reader sees: all zeroing mutations look alike */
-static uint32_t
-seen_as(const struct volmodel *m, uint32_t number)
+/* what a reader sees of it: all zeroing mutations look alike */
+static uint64_t
+seen_as(const struct volmodel *m, uint32_t number, uint64_t block)
 {
-	return number && m->log[number].zeroes ? 0 : number;
+	const struct mutation *mu = &m->log[number];
+
+	if (!number || mu->zeroes)
+		return 0;
+	return mu->from ? mu->from[block - mu->start] : content_of(number, block);
 }
 
 static uint8_t *
@@ -167,61 +179,65 @@ at_offset(struct page **pages, uint64_t offset, uint64_t at)
 }
 
 static void
-describe_block(struct volmodel *m, char *buf, size_t len, const uint8_t *p, uint64_t block)
+describe_block(struct volmodel *m, char *buf, size_t len, const uint8_t *p)
 {
-	uint32_t found = identify(p, m->block_size, block);
+	uint64_t found = identify(p, m->block_size);
 	uint64_t head[2];
 
 	memcpy(head, p, sizeof(head));
-	if (found != UINT32_MAX)
-		(void)snprintf(buf, len, "%s %u", found ? "mutation" : "zeroes", found);
+	if (found != UINT64_MAX)
+		(void)snprintf(buf, len, "%s %u of block %llu", found ? "mutation" : "zeroes",
+			       (uint32_t)found, (unsigned long long)(found >> 32));
 	else
-		(void)snprintf(buf, len, "bytes of no mutation (head %#llx, %#llx: torn or misplaced)",
+		(void)snprintf(buf, len, "bytes of no mutation (head %#llx, %#llx: torn)",
 			       (unsigned long long)head[0], (unsigned long long)head[1]);
 }
 
-/* may this block look like that after a crash? */
-static bool
-crash_allows(const struct volmodel *m, uint64_t block, uint32_t found)
+/* may this block look like that after a crash?  By which mutation; UINT32_MAX: it may not */
+static uint32_t
+crash_allows(const struct volmodel *m, uint64_t block, uint64_t found)
 {
 	uint32_t from = m->durable[block];
 
-	if (seen_as(m, from) == found)
-		return true;
+	if (seen_as(m, from, block) == found)
+		return from;
 	for (uint32_t n = max_of(from, m->epoch) + 1; n <= m->last[block]; n++) {
 		const struct mutation *mu = &m->log[n];
 
-		if (block >= mu->start && block < mu->end && seen_as(m, n) == found)
-			return true;
+		if (block >= mu->start && block < mu->end && seen_as(m, n, block) == found)
+			return n;
 	}
-	return false;
+	return UINT32_MAX;
 }
 
 static void
 check_block(struct volmodel *m, uint64_t block, const uint8_t *p)
 {
-	uint32_t found;
+	uint64_t found;
+	uint32_t by;
 	char text[160];
 
 	if (m->mode != MODE_CRASH) {
-		uint32_t want = seen_as(m, m->now[block]);
+		uint64_t want = seen_as(m, m->now[block], block);
 		uint8_t bytes[4096];
 
 		if (want)
-			pattern(bytes, m->block_size, want, block);
+			pattern(bytes, m->block_size, want);
 		if (want ? !memcmp(p, bytes, m->block_size) : all_zero(p, m->block_size))
 			return;
-		describe_block(m, text, sizeof(text), p, block);
-		fail(m, -EBADMSG, "block %llu: expected %s %u (mutation %u), found %s",
-		     (unsigned long long)block, want ? "mutation" : "zeroes", want, m->now[block], text);
+		describe_block(m, text, sizeof(text), p);
+		fail(m, -EBADMSG, "block %llu: expected %s %u of block %llu (mutation %u), found %s",
+		     (unsigned long long)block, want ? "mutation" : "zeroes", (uint32_t)want,
+		     (unsigned long long)(want >> 32), m->now[block], text);
 		return;
 	}
-	found = identify(p, m->block_size, block);
-	if (found != UINT32_MAX && crash_allows(m, block, found)) {
-		m->durable[block] = m->now[block] = m->last[block] = found;
+	found = identify(p, m->block_size);
+	by = found == UINT64_MAX ? UINT32_MAX : crash_allows(m, block, found);
+	if (by != UINT32_MAX) {
+		m->durable[block] = m->now[block] = m->last[block] = by;
 		return;
 	}
-	describe_block(m, text, sizeof(text), p, block);
+	describe_block(m, text, sizeof(text), p);
 	fail(m, -EBADMSG, "block %llu after the crash: durable was mutation %u, last submitted %u, found %s",
 	     (unsigned long long)block, m->durable[block], m->last[block], text);
 }
@@ -349,7 +365,8 @@ static void pump(struct volmodel *m);
 static bool
 is_mutation(enum vol_op op)
 {
-	return op == VOL_WRITE || op == VOL_UNMAP || op == VOL_ZERO || op == VOL_COMPARE_WRITE;
+	return op == VOL_WRITE || op == VOL_UNMAP || op == VOL_ZERO || op == VOL_COMPARE_WRITE ||
+	       op == VOL_CLONE;
 }
 
 static bool
@@ -362,6 +379,10 @@ conflicts(const struct volmodel *m, enum vol_op op, uint64_t offset, uint64_t le
 			continue;
 		if ((is_mutation(op) || is_mutation(j->req.op)) && offset < j->req.offset + j->req.length &&
 		    j->req.offset < offset + length)
+			return true;
+		/* the source is read */
+		if (j->req.op == VOL_CLONE && is_mutation(op) && offset < j->req.source + j->req.length &&
+		    j->req.source < offset + length)
 			return true;
 	}
 	return false;
@@ -404,6 +425,20 @@ compare_done(struct job *j)
 	j->number = 0;
 }
 
+/* some of it, from its start on, or nothing */
+static void
+clone_done(struct job *j)
+{
+	struct volmodel *m = j->m;
+	struct vol_req *req = &j->req;
+
+	if (req->ret_cloned > req->length || req->ret_cloned % m->vol->chunk_size)
+		fail(m, -EBADMSG, "CLONE of %llu bytes: %llu of them are done",
+		     (unsigned long long)req->length, (unsigned long long)req->ret_cloned);
+	m->log[j->number].end = m->log[j->number].start + req->ret_cloned / m->block_size;
+	m->cloned += req->ret_cloned;
+}
+
 static void
 job_done(struct vol_req *req)
 {
@@ -413,6 +448,8 @@ job_done(struct vol_req *req)
 
 	if (req->op == VOL_COMPARE_WRITE)
 		compare_done(j);
+	if (req->op == VOL_CLONE && !req->status)
+		clone_done(j);
 	if (req->status)
 		fail(m, req->status, "%s of %llu bytes at %llu: %s", vol_op_name(req->op),
 		     (unsigned long long)req->length, (unsigned long long)req->offset, err_text(req->status));
@@ -449,9 +486,14 @@ choose_op(struct volmodel *m, uint32_t *flags)
 		enum vol_op op;
 		uint32_t flags;
 	} table[] = {
-		{l->reads, VOL_READ, 0},    {l->writes, VOL_WRITE, 0}, {l->fua_writes, VOL_WRITE, VOL_FUA},
-		{l->unmaps, VOL_UNMAP, 0},  {l->zeroes, VOL_ZERO, 0},  {l->compares, VOL_COMPARE_WRITE, 0},
+		{l->reads, VOL_READ, 0},
+		{l->writes, VOL_WRITE, 0},
+		{l->fua_writes, VOL_WRITE, VOL_FUA},
+		{l->unmaps, VOL_UNMAP, 0},
+		{l->zeroes, VOL_ZERO, 0},
+		{l->compares, VOL_COMPARE_WRITE, 0},
 		{l->flushes, VOL_FLUSH, 0},
+		{m->vol->clones ? l->clones : 0, VOL_CLONE, 0},
 	};
 	uint64_t total = 0, at;
 
@@ -487,18 +529,46 @@ choose_range(struct volmodel *m, enum vol_op op, uint64_t *offset, uint64_t *len
 	}
 }
 
+/* whole chunks, from elsewhere to elsewhere; false: there is no such place */
+static bool
+choose_clone(struct volmodel *m, struct vol_req *req)
+{
+	uint64_t size = m->vol->chunk_size, chunks = min_of(m->load.span, m->blocks * m->block_size) / size;
+	uint64_t n = 1 + rnd(m, rnd(m, 3) ? 1 : min_of(chunks / 2 + 1, 8));
+
+	if (chunks < 2 * n)
+		return false;
+	req->length = n * size;
+	req->offset = rnd(m, chunks - n + 1) * size;
+	req->source = rnd(m, chunks - n + 1) * size;
+	return (req->offset >= req->source + req->length || req->source >= req->offset + req->length) &&
+	       !conflicts(m, VOL_READ, req->source, req->length);
+}
+
 static void
 fill(struct volmodel *m, struct page **pages, uint64_t offset, uint64_t length, uint32_t number)
 {
 	for (uint64_t at = 0; at < length; at += m->block_size) {
 		uint64_t block = (offset + at) / m->block_size;
-		uint32_t n = number ? number : seen_as(m, m->now[block]);
+		uint64_t content = number ? content_of(number, block) : seen_as(m, m->now[block], block);
 
-		if (n)
-			pattern(at_offset(pages, offset, at), m->block_size, n, block);
+		if (content)
+			pattern(at_offset(pages, offset, at), m->block_size, content);
 		else
 			memset(at_offset(pages, offset, at), 0, m->block_size);
 	}
+}
+
+/* what the clone will be: nothing changes its source meanwhile */
+static void
+note_source(struct volmodel *m, struct job *j)
+{
+	struct mutation *mu = &m->log[j->number];
+	uint64_t source = j->req.source / m->block_size;
+
+	mu->from = sim_must(calloc(mu->end - mu->start, sizeof(*mu->from)));
+	for (uint64_t b = 0; b < mu->end - mu->start; b++)
+		mu->from[b] = seen_as(m, m->now[source + b], source + b);
 }
 
 /* false when the arena is short */
@@ -527,6 +597,8 @@ job_prepare(struct volmodel *m, struct job *j)
 	if (is_mutation(req->op) && j->differs_at == UINT64_MAX)
 		j->number = mutation_new(m, req->offset, req->length,
 					 req->op == VOL_UNMAP || req->op == VOL_ZERO);
+	if (req->op == VOL_CLONE)
+		note_source(m, j);
 	if (j->npages)
 		fill(m, j->pages + (two ? n : 0), req->offset, req->length,
 		     j->number ? j->number : UINT32_MAX - 1);
@@ -579,7 +651,10 @@ next_request(struct volmodel *m, struct vol_req *req)
 		return true;
 	}
 	for (unsigned tries = 0; tries < 20; tries++) {
-		choose_range(m, req->op, &req->offset, &req->length);
+		if (req->op == VOL_CLONE && !choose_clone(m, req))
+			continue;
+		if (req->op != VOL_CLONE)
+			choose_range(m, req->op, &req->offset, &req->length);
 		if (!conflicts(m, req->op, req->offset, req->length)) {
 			m->left--;
 			return true;
@@ -612,7 +687,8 @@ submit_one(struct volmodel *m)
 		}
 		return false;
 	}
-	j->req.npages = j->req.op == VOL_FLUSH || j->req.op == VOL_UNMAP || j->req.op == VOL_ZERO
+	j->req.npages = j->req.op == VOL_FLUSH || j->req.op == VOL_UNMAP || j->req.op == VOL_ZERO ||
+					j->req.op == VOL_CLONE
 				? 0
 				: volume_pages(j->req.offset, j->req.length);
 	j->flush_covers = m->completions;
@@ -678,11 +754,12 @@ volmodel_run(struct volmodel *m, struct volume *vol, const struct volmodel_load 
 	struct volmodel_load l = *load;
 	uint64_t size = m->blocks * m->block_size;
 
-	if (!l.reads && !l.writes && !l.fua_writes && !l.unmaps && !l.zeroes && !l.compares && !l.flushes) {
+	if (!l.reads && !l.writes && !l.fua_writes && !l.unmaps && !l.zeroes && !l.compares && !l.flushes &&
+	    !l.clones) {
 		l.reads = 30;
 		l.writes = 30;
 		l.fua_writes = 10;
-		l.unmaps = l.zeroes = l.compares = 8;
+		l.unmaps = l.zeroes = l.compares = l.clones = 8;
 		l.flushes = 4;
 	}
 	l.depth = l.depth ? min_of(l.depth, DEPTH_MAX) : 16;
@@ -729,7 +806,7 @@ check_absent(struct volmodel *m, uint64_t from, uint64_t to, uint32_t chunk_size
 	uint64_t per = chunk_size / m->block_size;
 
 	for (uint64_t b = from * per; b < min_of(to * per, m->blocks); b++)
-		if (seen_as(m, m->now[b])) {
+		if (seen_as(m, m->now[b], b)) {
 			(void)snprintf(m->error, sizeof(m->error),
 				       "chunk %llu is absent in the map, but block %llu holds mutation %u",
 				       (unsigned long long)(b / per), (unsigned long long)b, m->now[b]);
@@ -817,6 +894,8 @@ volmodel_free(struct volmodel *m)
 		return;
 	for (unsigned i = 0; i < DEPTH_MAX; i++)
 		free(m->jobs[i]);
+	for (uint32_t i = 1; i <= m->mutations; i++)
+		free(m->log[i].from);
 	free(m->durable);
 	free(m->now);
 	free(m->last);
@@ -825,6 +904,12 @@ volmodel_free(struct volmodel *m)
 	pthread_cond_destroy(&m->cond);
 	pthread_mutex_destroy(&m->lock);
 	free(m);
+}
+
+uint64_t
+volmodel_cloned(const struct volmodel *m)
+{
+	return m->cloned;
 }
 
 const char *

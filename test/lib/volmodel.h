@@ -5,7 +5,7 @@
  * there.
  *
  * Every mutation has a number; a block written by it is a pattern made of that number and the block's place, so that a
- * stale, misplaced or torn block is told by its own bytes.  Mutations in flight do not overlap with anything else
+ * stale, misplaced or torn block is told by its own bytes.  A clone leaves what its source held, by the pattern of there.  Mutations in flight do not overlap with anything else
  * in flight, so that the order of the numbers is the order of their effects.
  *
  * Threads: the calls block; not on a loop.  Requests run on the volume's loop.
@@ -32,7 +32,12 @@ struct volmodel_load {
 	uint64_t span;        /* confine it to the first bytes of the volume, for more overwrites; 0 = all */
 	/* share of each operation, in any unit; all 0 = a mix of everything */
 	unsigned reads, writes, fua_writes, unmaps, zeroes, compares, flushes;
+	unsigned clones;      /* of whole chunks, where the volume has that */
 };
+
+/** Bytes that clones have done so far. */
+uint64_t volmodel_cloned(const struct volmodel *m);
+
 
 /** Stops at the first failure, when everything in flight has completed.  Mutations that failed may or may not have taken effect:
  *  go on with volmodel_verify_crash(). */

@@ -265,7 +265,8 @@ START_TEST(root_believes_nothing)
 	} changes[] = {
 		{8, 2, LG_EFORMAT},          /* version */
 		{13, 1, LG_EFORMAT},         /* flag */
-		{112, 3, LG_EFORMAT},        /* sections */
+		{112, 4, LG_EFORMAT},        /* sections */
+		{112, 3, LG_ECORRUPT},       /* there are no others */
 		{112, 0, LG_EFORMAT},        /* not even the first */
 		{112, 2, LG_ECORRUPT},       /* there is no second */
 		{120, 1, LG_EFORMAT},        /* reserved */
@@ -478,6 +479,119 @@ START_TEST(root_attributes_believe_nothing)
 }
 END_TEST
 
+static struct bucket_share root_shares[] = {
+	{.origin = 3, .generation = 2, .seq = 9, .count = 2},
+	{.origin = 0x01020304, .generation = 4, .seq = BUCKET_SEQ_MAX, .count = UINT32_MAX},
+};
+
+START_TEST(root_with_shares)
+{
+	static const char golden[] = "07000000140000000200000000000000"
+				     "0300000002000000090000000000000002000000"
+				     "0403020104000000ffffffffffff0000ffffffff";
+	struct bucket_root r = root_sample(), back;
+	char text[2 * 56 + 1];
+
+	r.shares = root_shares;
+	r.nshares = ARRAY_SIZE(root_shares);
+	for (unsigned both = 0; both < 2; both++) {
+		size_t at = AT_SECTION;
+
+		if (both) {
+			r.attrs = root_attrs;
+			r.nattrs = ARRAY_SIZE(root_attrs);
+			at = AT_SECOND + 32 + 2;
+		}
+		size_t n = bucket_root_bytes(&r);
+		ck_assert_uint_eq(n, at + 56 + 4);
+		uint8_t *buf = malloc(n), *again = malloc(n);
+		bucket_root_encode(&r, buf);
+		ck_assert_uint_eq(get_le32(buf + 112), 2 + both);
+		for (size_t i = 0; i < 56; i++)
+			(void)snprintf(text + 2 * i, 3, "%02x", buf[at + i]);
+		ck_assert_str_eq(text, golden);
+		ck_assert_int_eq(bucket_root_decode(buf, n, uuid, &back), 0);
+		ck_assert_uint_eq(back.nattrs, r.nattrs);
+		ck_assert_uint_eq(back.nshares, 2);
+		for (unsigned i = 0; i < 2; i++) {
+			ck_assert_int_eq(bucket_share_order(&back.shares[i], &root_shares[i]), 0);
+			ck_assert_uint_eq(back.shares[i].count, root_shares[i].count);
+		}
+		bucket_root_encode(&back, again);
+		ck_assert_mem_eq(again, buf, n);
+		bucket_root_fini(&back);
+		ck_assert_ptr_null(back.shares);
+		free(again);
+		free(buf);
+	}
+}
+END_TEST
+
+START_TEST(root_shares_believe_nothing)
+{
+	static const struct {
+		size_t at;
+		uint8_t value;
+		int rc;
+	} changes[] = {
+		{112, 1, LG_ECORRUPT},               /* one section, and more bytes */
+		{112, 3, LG_ECORRUPT},               /* a third that is not there */
+		{AT_SECTION, 8, LG_EFORMAT},         /* a type that nobody knows */
+		{AT_SECTION, 6, LG_EFORMAT},         /* dead lists */
+		{AT_SECTION, 1, LG_EFORMAT},         /* leaves twice */
+		{AT_SECTION + 2, 1, LG_EFORMAT},     /* flags */
+		{AT_SECTION + 4, 24, LG_EFORMAT},    /* longer entries */
+		{AT_SECTION + 12, 1, LG_EFORMAT},    /* reserved */
+		{AT_SECTION + 8, 0, LG_ECORRUPT},    /* none */
+		{AT_SECTION + 8, 1, LG_ECORRUPT},    /* fewer than bytes */
+		{AT_SECTION + 8, 3, LG_ECORRUPT},    /* more */
+		{AT_SECTION + 9, 0x80, LG_ECORRUPT}, /* more than a root may have */
+		{AT_FIRST + 14, 1, LG_EFORMAT},      /* reserved */
+		{AT_FIRST + 16, 1, LG_ECORRUPT},     /* shared with nobody */
+		{AT_FIRST + 16, 0, LG_ECORRUPT},     /* named by nobody */
+		{AT_FIRST + 4, 5, LG_ECORRUPT},      /* of a generation to come */
+		{AT_FIRST + 3, 2, LG_ECORRUPT},      /* not ascending */
+	};
+	struct bucket_root r = root_sample(), back;
+
+	r.shares = root_shares;
+	r.nshares = ARRAY_SIZE(root_shares);
+	size_t n = bucket_root_bytes(&r);
+	uint8_t *good = malloc(n), *buf = malloc(n);
+	bucket_root_encode(&r, good);
+	for (size_t k = 0; k < n; k++)
+		ck_assert_int_eq(bucket_root_decode(good, k, uuid, &back), LG_ECORRUPT);
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		memcpy(buf, good, n);
+		buf[changes[i].at] = changes[i].value;
+		reseal(buf, n);
+		int rc = bucket_root_decode(buf, n, uuid, &back);
+		ck_assert_msg(rc == changes[i].rc, "change %zu: %d", i, rc);
+	}
+	/* the same one twice */
+	memcpy(buf, good, n);
+	memcpy(buf + AT_FIRST, good + AT_FIRST + 20, 20);
+	reseal(buf, n);
+	ck_assert_int_eq(bucket_root_decode(buf, n, uuid, &back), LG_ECORRUPT);
+	/* before the attributes */
+	r.attrs = root_attrs;
+	r.nattrs = 2;
+	size_t both = bucket_root_bytes(&r), attrs = both - n;
+	uint8_t *wrong = malloc(both);
+	bucket_root_encode(&r, wrong);
+	uint8_t *moved = malloc(attrs);
+	memcpy(moved, wrong + AT_SECTION, attrs);
+	memmove(wrong + AT_SECTION, wrong + AT_SECTION + attrs, 56);
+	memcpy(wrong + AT_SECTION + 56, moved, attrs);
+	reseal(wrong, both);
+	ck_assert_int_eq(bucket_root_decode(wrong, both, uuid, &back), LG_EFORMAT);
+	free(moved);
+	free(wrong);
+	free(good);
+	free(buf);
+}
+END_TEST
+
 /* ---- leaf ---------------------------------------------------------------------- */
 
 static struct bucket_entry entries[BUCKET_LEAF_CHUNKS], decoded[BUCKET_LEAF_CHUNKS];
@@ -596,6 +710,72 @@ START_TEST(leaf_believes_nothing)
 	wrong = ref;
 	wrong.crc = get_le32(buf + n - 4);
 	ck_assert_int_eq(bucket_leaf_decode(buf, n, uuid, &wrong, decoded), LG_ECORRUPT);
+	free(good);
+	free(buf);
+}
+END_TEST
+
+/* A base of another chunk: the origin stands where an overlay index would. */
+START_TEST(leaf_of_clones)
+{
+	static const char *const golden[] = {
+		"4c554e474c45414601000000000000000102030405060708090a0b0c0d0e0f10",
+		"09000000040000004d0000000000000002000000010000000000000000000000",
+		"*",
+		"0100000000000000000000000000000000000000000000000000000000000000",
+		"*",
+		"0100000002000000000001000000000001000000020000000000090007000000",
+		"*",
+		"c690a917",
+	};
+	static const struct {
+		size_t at;
+		uint8_t value;
+		int rc;
+	} changes[] = {
+		{10, 11, LG_EFORMAT}, /* overlays, too */
+		{10, 25, LG_EFORMAT}, /* a flag that nobody knows */
+		{11, 1, LG_EFORMAT},  /* another one */
+		{10, 1, LG_EFORMAT},  /* of its own, with an origin */
+		{10, 8, LG_ECORRUPT}, /* no base, but of another chunk */
+		{10, 0, LG_EFORMAT},  /* absent, with an origin */
+	};
+	struct bucket_leaf leaf = {.leaf = 9, .generation = 4, .commit = 77};
+	struct bucket_leaf_ref ref, wrong;
+	uint32_t chunk = 9u << 16 | 5;
+
+	memcpy(leaf.uuid, uuid, UUID_LEN);
+	memset(entries, 0, sizeof(entries));
+	entries[4] = bucket_entry_of(chunk - 1, chunk - 1, 1, 2);
+	entries[5] = bucket_entry_of(chunk, 7, 1, 2);
+	ck_assert_uint_eq(bucket_entry_origin(entries[4], chunk - 1), chunk - 1);
+	ck_assert_uint_eq(bucket_entry_origin(entries[5], chunk), 7);
+	size_t n = bucket_leaf_bytes(entries, NULL);
+	uint8_t *good = malloc(n), *buf = malloc(n);
+	bucket_leaf_encode(&leaf, entries, good, &ref);
+	expect_hex(good, n, golden, ARRAY_SIZE(golden));
+	ck_assert_int_eq(bucket_leaf_decode(good, n, uuid, &ref, decoded), 0);
+	ck_assert_mem_eq(decoded, entries, sizeof(entries));
+	size_t entry = BUCKET_LEAF_HEADER + 5 * 16;
+	for (size_t i = 0; i <= ARRAY_SIZE(changes); i++) {
+		memcpy(buf, good, n);
+		if (i < ARRAY_SIZE(changes))
+			buf[entry + changes[i].at] = changes[i].value;
+		else
+			put_le32(buf + entry + 12, chunk); /* there is one way to write it */
+		reseal(buf, n);
+		wrong = ref;
+		wrong.crc = get_le32(buf + n - 4);
+		int rc = bucket_leaf_decode(buf, n, uuid, &wrong, decoded);
+		ck_assert_msg(rc == (i < ARRAY_SIZE(changes) ? changes[i].rc : LG_ECORRUPT), "change %zu: %d",
+			      i, rc);
+	}
+	/* the key is that of the origin */
+	char key[BUCKET_KEY_MAX];
+	ck_assert_int_gt(bucket_key_entry("v", chunk, entries[5], key, sizeof(key)), 0);
+	ck_assert_str_eq(key, "v/c/07/00000007.00000001.0000000000000002");
+	ck_assert_int_gt(bucket_key_entry("v", chunk - 1, entries[4], key, sizeof(key)), 0);
+	ck_assert_str_eq(key, "v/c/04/00090004.00000001.0000000000000002");
 	free(good);
 	free(buf);
 }
@@ -733,8 +913,11 @@ main(void)
 	tcase_add_test(tc, attribute_believes_nothing);
 	tcase_add_test(tc, root_with_attributes);
 	tcase_add_test(tc, root_attributes_believe_nothing);
+	tcase_add_test(tc, root_with_shares);
+	tcase_add_test(tc, root_shares_believe_nothing);
 	tcase_add_test(tc, leaf_round_trip);
 	tcase_add_test(tc, leaf_believes_nothing);
+	tcase_add_test(tc, leaf_of_clones);
 	tcase_add_test(tc, base_round_trip);
 	tcase_add_test(tc, base_believes_nothing);
 	suite_add_tcase(suite, tc);

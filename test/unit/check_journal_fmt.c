@@ -243,7 +243,8 @@ START_TEST(record_believes_nothing)
 		{12, 3, LG_EFORMAT},      /* record type */
 		{16, 1, LG_EFORMAT},      /* flag */
 		{68, 1, LG_EFORMAT},      /* reserved */
-		{128 + 6, 6, LG_EFORMAT}, /* entry type: reference to a base */
+		{128 + 6, 7, LG_EFORMAT}, /* entry type: log object boundary */
+		{128 + 6, 9, LG_EFORMAT}, /* nobody knows it */
 		{128 + 6, 0, LG_EFORMAT},
 		{128 + 7, 1, LG_EFORMAT},  /* entry flag */
 		{128 + 12, 1, LG_EFORMAT}, /* behind a WRITE's CRC */
@@ -373,6 +374,88 @@ START_TEST(attributes_believe_nothing)
 }
 END_TEST
 
+/* Clones: the base, then the chunk that it is for. */
+static const struct journal_entry clone_entries[] = {
+	{.type = JOURNAL_BASE, .page = 0x01020304, .count = 0x11223344},
+	{.type = JOURNAL_CLONE, .page = 7, .count = 0x0000aabbccddeeff},
+	{.type = JOURNAL_WRITE, .page = 1, .count = 1, .crc = 1},
+	{.type = JOURNAL_BASE, .page = UINT32_MAX, .count = UINT32_MAX},
+	{.type = JOURNAL_CLONE, .page = UINT32_MAX, .count = JOURNAL_SEQ_MAX},
+};
+
+static struct journal_record
+clone_sample(uint8_t *page)
+{
+	uint8_t other[JOURNAL_PAGE];
+	struct journal_record r = record_sample(other);
+
+	r.entries = ARRAY_SIZE(clone_entries);
+	r.payload = 1;
+	journal_record_begin(page);
+	for (unsigned i = 0; i < ARRAY_SIZE(clone_entries); i++)
+		journal_entry_encode(page, i, &clone_entries[i]);
+	journal_record_encode(&r, page);
+	return r;
+}
+
+START_TEST(clones_round_trip)
+{
+	static const char *const golden[] = {
+		"040302010000060044332211000000000700000000000800ffeeddccbbaa0000",
+		"01000000000001000100000000000000ffffffff00000600ffffffff00000000",
+		"ffffffff00000800ffffffffffff000000000000000000000000000000000000",
+	};
+	struct journal_record r = clone_sample(good), back;
+
+	ck_assert_int_eq(journal_record_decode(good, &back), 0);
+	expect_same(&r, &back);
+	for (unsigned i = 0; i < ARRAY_SIZE(clone_entries); i++) {
+		struct journal_entry e;
+
+		journal_entry_decode(good, i, &e);
+		ck_assert_int_eq(e.type, clone_entries[i].type);
+		ck_assert_uint_eq(e.page, clone_entries[i].page);
+		ck_assert_uint_eq(e.count, clone_entries[i].count);
+	}
+	memcpy(buf, good + 128, 96);
+	expect_hex(buf, 96, golden, ARRAY_SIZE(golden));
+}
+END_TEST
+
+START_TEST(clones_believe_nothing)
+{
+	static const struct {
+		size_t at;
+		uint8_t value;
+		int rc;
+	} changes[] = {
+		{128 + 7, 1, LG_EFORMAT},                               /* flag */
+		{128 + 4, 1, LG_ECORRUPT},                              /* a chunk past 2^32 */
+		{144 + 4, 1, LG_ECORRUPT},  {128 + 12, 1, LG_ECORRUPT}, /* generation over 32 bits */
+		{144 + 14, 1, LG_ECORRUPT},                             /* sequence over 48 bits */
+		{128 + 6, 8, LG_ECORRUPT},                              /* of no base */
+		{128 + 6, 2, LG_ECORRUPT},  {144 + 6, 6, LG_ECORRUPT},  /* two bases, the first for nothing */
+		{144 + 6, 2, LG_ECORRUPT},  {160 + 6, 8, LG_ECORRUPT},  /* one base for two */
+		{192 + 6, 2, LG_ECORRUPT},                              /* the record ends with a base */
+	};
+	struct journal_record back;
+
+	(void)clone_sample(good);
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		memcpy(buf, good, JOURNAL_PAGE);
+		buf[changes[i].at] = changes[i].value;
+		reseal(buf);
+		ck_assert_msg(journal_record_decode(buf, &back) == changes[i].rc, "change %zu: %d", i,
+			      journal_record_decode(buf, &back));
+	}
+	memcpy(buf, good, JOURNAL_PAGE);
+	buf[14] = 4;
+	memset(buf + 192, 0, 16);
+	reseal(buf);
+	ck_assert_int_eq(journal_record_decode(buf, &back), LG_ECORRUPT);
+}
+END_TEST
+
 START_TEST(epochs_never_fall)
 {
 	uint64_t a = UINT64_C(7) << 32 | 100, same_count = UINT64_C(7) << 32 | 200,
@@ -398,6 +481,8 @@ main(void)
 	tcase_add_test(tc, record_believes_nothing);
 	tcase_add_test(tc, attributes_round_trip);
 	tcase_add_test(tc, attributes_believe_nothing);
+	tcase_add_test(tc, clones_round_trip);
+	tcase_add_test(tc, clones_believe_nothing);
 	tcase_add_test(tc, epochs_never_fall);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
