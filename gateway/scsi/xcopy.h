@@ -69,7 +69,8 @@ struct xcopy {
 	uint64_t from_offset, to_offset, total;
 	bool backwards, mapped;
 	uint8_t present[COPY_CHUNKS_MAX / 8 + 1]; /* chunks of the source, from from_offset on */
-	struct vol_req look;
+	uint8_t cloned[COPY_CHUNKS_MAX / 8 + 1];  /* ... that are done already */
+	struct vol_req look;  /* at the map, then what clones */
 	struct chunk_info infos[COPY_INFOS];
 
 	/* xcopy_move.c */
@@ -79,7 +80,9 @@ struct xcopy {
 	unsigned flying;     /* requests of the volumes */
 	unsigned tries;      /* memory was short this often */
 	uint64_t breath;     /* bytes until others get their turn */
-	bool looking, inside, again, resting, starved;
+	uint64_t clone_at;   /* chunk of the source, from from_offset on, that is to be tried next */
+	bool looking, inside, again, resting, starved; /* looking: until what can be cloned is */
+	bool cloning, any_cloned;
 	struct arena_waiter memory;
 	enum scsi_error failed;
 	struct copy_piece pieces[COPY_PIECES];

@@ -3,6 +3,8 @@
  * The bytes of one segment of EXTENDED COPY.
  *
  *   look   what the source's chunk map calls absent is never read: the destination is told zeroes
+ *   clone  whole chunks that lie alike in both places of one volume: the volume is asked to make them what the others
+ *          hold, a run at a time.  What it does not do goes on as everything else
  *   cut    the segment becomes pieces: a hole is one, the rest is cut where the destination has a multiple of
  *          SCSI_PIECE; COPY_PIECES of them are under way at a time
  *
@@ -57,6 +59,12 @@ is_present(const struct xcopy *copy, uint64_t chunk)
 	return !copy->mapped || (copy->present[chunk / 8] >> chunk % 8 & 1);
 }
 
+static bool
+is_cloned(const struct xcopy *copy, uint64_t chunk)
+{
+	return copy->any_cloned && copy->cloned[chunk / 8] >> chunk % 8 & 1;
+}
+
 /* Where chunk i of the source begins, as a place of the segment. */
 static uint64_t
 chunk_start(const struct xcopy *copy, uint64_t i)
@@ -76,7 +84,7 @@ cut_forwards(const struct xcopy *copy, struct copy_piece *piece)
 	piece->hole = !is_present(copy, chunk);
 	do
 		end = chunk_start(copy, ++chunk);
-	while (end < copy->total && is_present(copy, chunk) != piece->hole);
+	while (end < copy->total && is_present(copy, chunk) != piece->hole && !is_cloned(copy, chunk));
 	if (!piece->hole)
 		end = min_of(end, copy->cut + SCSI_PIECE - place % SCSI_PIECE);
 	piece->at = copy->cut;
@@ -100,6 +108,17 @@ cut_backwards(const struct xcopy *copy, struct copy_piece *piece)
 	piece->length = end - start;
 }
 
+/* What overlaps is not cloned, so it is always cut from the front. */
+static void
+skip_cloned(struct xcopy *copy)
+{
+	uint64_t chunk;
+
+	while (!copy->backwards && copy->cut < copy->total &&
+	       is_cloned(copy, chunk = chunk_of(copy, copy->cut)))
+		copy->cut = chunk_start(copy, chunk + 1);
+}
+
 static void
 cut_piece(struct xcopy *copy, struct copy_piece *piece)
 {
@@ -112,6 +131,7 @@ cut_piece(struct xcopy *copy, struct copy_piece *piece)
 	else
 		cut_forwards(copy, piece);
 	copy->cut += piece->length;
+	skip_cloned(copy);
 	piece->state = piece->hole ? PIECE_READ : PIECE_UNREAD;
 }
 
@@ -353,6 +373,108 @@ write_run(struct xcopy *copy, struct copy_piece *piece)
 /* -- the segment --------------------------------------------------------- */
 
 static void
+look_is_over(struct xcopy *copy)
+{
+	copy->looking = false;
+	skip_cloned(copy);
+	if (!copy->inside)
+		scsi_task_pump(copy->task);
+}
+
+/* The first whole chunk from clone_at on that is worth a try, and how many behind it; 0: there is none. */
+static uint64_t
+next_clones(struct xcopy *copy)
+{
+	uint64_t size = copy->from->lu->vol->chunk_size, n = 0;
+
+	for (;; copy->clone_at++) {
+		uint64_t start = chunk_start(copy, copy->clone_at);
+
+		if (start + size > copy->total)
+			return 0;
+		if ((copy->from_offset + start) % size == 0 && is_present(copy, copy->clone_at))
+			break;
+	}
+	while (chunk_start(copy, copy->clone_at + n) + size <= copy->total &&
+	       is_present(copy, copy->clone_at + n))
+		n++;
+	return n;
+}
+
+static void cloned(struct vol_req *req);
+
+static void
+clone_run(struct xcopy *copy, uint64_t n)
+{
+	struct volume *vol = copy->to->lu->vol;
+	uint64_t start = chunk_start(copy, copy->clone_at);
+	copy->look = (struct vol_req){
+		.vol = vol,
+		.op = VOL_CLONE,
+		.flags = copy->to->fua ? VOL_FUA : 0,
+		.offset = copy->to_offset + start,
+		.source = copy->from_offset + start,
+		.length = n * vol->chunk_size,
+		.done = cloned,
+		.origin = copy->task->lu->home,
+	};
+	copy->flying++;
+	volume_submit(&copy->look);
+}
+
+/* Run after run; when none is left, or may begin, the copying goes on.  What is answered at once comes back in here. */
+static void
+clone_next(struct xcopy *copy)
+{
+	uint64_t n;
+
+	copy->again = true;
+	if (copy->cloning)
+		return;
+	copy->cloning = true;
+	do {
+		copy->again = false;
+		n = must_stop(copy) ? 0 : next_clones(copy);
+		if (n)
+			clone_run(copy, n);
+	} while (copy->again);
+	copy->cloning = false;
+	if (n == 0)
+		look_is_over(copy);
+}
+
+static void
+cloned(struct vol_req *req)
+{
+	struct xcopy *copy = container_of(req, struct xcopy, look);
+	uint64_t n = req->status == 0 ? req->ret_cloned / req->vol->chunk_size : 0;
+
+	copy->flying--;
+	/* without memory for it, it is copied */
+	if (req->status < 0 && req->status != -ENOMEM)
+		note_failure(copy, req);
+	for (uint64_t end = copy->clone_at + n; copy->clone_at < end; copy->clone_at++)
+		copy->cloned[copy->clone_at / 8] |= (uint8_t)(1u << copy->clone_at % 8);
+	copy->any_cloned |= n > 0;
+	if (copy->record)
+		copy->record->bytes += n * req->vol->chunk_size;
+	if (n == 0)
+		copy->clone_at++;
+	clone_next(copy);
+}
+
+static bool
+may_clone(const struct xcopy *copy)
+{
+	const struct volume *vol = copy->to->lu->vol;
+	uint64_t from = copy->from_offset, to = copy->to_offset;
+
+	return copy->from->lu == copy->to->lu && vol->clones &&
+	       from % vol->chunk_size == to % vol->chunk_size &&
+	       (from + copy->total <= to || to + copy->total <= from);
+}
+
+static void
 take_look(struct xcopy *copy, uint64_t chunk)
 {
 	const struct volume *vol = copy->from->lu->vol;
@@ -384,9 +506,10 @@ looked(struct vol_req *req)
 		return;
 	}
 	copy->mapped = req->status == 0;
-	copy->looking = false;
-	if (!copy->inside)
-		scsi_task_pump(copy->task);
+	if (may_clone(copy))
+		clone_next(copy);
+	else
+		look_is_over(copy);
 }
 
 void
@@ -397,8 +520,11 @@ xcopy_move_begin(struct xcopy *copy)
 	copy->cut = copy->next_order = copy->next_write = 0;
 	copy->tries = 0;
 	copy->mapped = false;
+	copy->clone_at = 0;
+	copy->any_cloned = false;
 	copy->breath = BREATH;
 	memset(copy->present, 0, sizeof(copy->present));
+	memset(copy->cloned, 0, sizeof(copy->cloned));
 	if (copy->total == 0 || chunk_of(copy, copy->total - 1) >= COPY_CHUNKS_MAX)
 		return;
 	copy->look = (struct vol_req){

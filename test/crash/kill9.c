@@ -11,6 +11,9 @@
  * The model is that of test/lib/promises.h.  What was read after a crash is the
  * new floor: it must not change again.
  *
+ * Some chunks are left alone for a while, so that commits see them, and copied to others (EXTENDED COPY): as clones
+ * in the map, mostly.
+ *
  * Some writes are WRITE ATOMIC(16): one that was under way at the kill is there whole or not at all.
  *
  * A cycle kills in the middle of the load; some kill while the daemon starts
@@ -51,6 +54,11 @@
 #define DEPTH 24
 #define MAX_BLOCKS 32u /* of one operation */
 #define RAW_DEPTH 6u   /* atomic writes to a file are slow: the others are to be under way, too */
+#define CHUNK 256u     /* blocks */
+#define CHUNKS (BLOCKS / CHUNK)
+#define LIST (16u + 32u + 28u) /* of EXTENDED COPY: header, unit, segment */
+#define QUIET 4u               /* one chunk of so many is not written to ... */
+#define QUIET_CYCLES 12u       /* ... for so many cycles */
 
 struct op {
 	unsigned lun;
@@ -59,12 +67,16 @@ struct op {
 	bool used;
 	bool atomic;
 	bool cut; /* it was atomic, and under way at the kill */
+	bool copy;
+	uint32_t from;
 	unsigned char *data;
 };
 
 static struct promise model[LUNS][BLOCKS];
 static struct op ops[DEPTH];
 static unsigned in_flight, answered, flushes, atomic_cut[LUNS], atomic_there[LUNS];
+static unsigned copies, quiet;
+static unsigned char naa[LUNS][16];
 static bool connection_lost;
 static const char *daemon_path;
 static char dir[] = "/tmp/lungate-kill9-XXXXXX";
@@ -252,7 +264,10 @@ op_done(struct iscsi_context *iscsi, int status, void *command_data, void *priva
 			b->busy = false;
 			if (op->promise)
 				promise_raise(b, b->n - 1);
+			if (op->copy)
+				model[op->lun][op->from + i].busy = false;
 		}
+		copies += op->copy;
 	} else if (status != SCSI_STATUS_CANCELLED && status != SCSI_STATUS_ERROR) {
 		finish(1, "LUN %u LBA %u: status 0x%x: %s", op->lun, op->lba, status, iscsi_get_error(iscsi));
 	} else {
@@ -289,6 +304,53 @@ any_lun(void)
 	return rnd(busy < RAW_DEPTH ? LUNS : RAW);
 }
 
+static bool
+is_quiet(uint32_t lba)
+{
+	return lba / CHUNK % QUIET == quiet;
+}
+
+/* A chunk, from those that are left alone. */
+static void
+send_copy(struct iscsi_context *iscsi, struct op *op)
+{
+	unsigned lun = rnd(RAW);
+	uint32_t from = (rnd(CHUNKS / QUIET) * QUIET + quiet) * CHUNK, to = rnd(CHUNKS) * CHUNK;
+	unsigned char *list = op->data, cdb[16] = {0x83, [13] = LIST};
+	struct iscsi_data data = {.size = LIST, .data = list};
+
+	if (is_quiet(to) || !promise_usable(&model[lun][from], CHUNK) ||
+	    !promise_usable(&model[lun][to], CHUNK))
+		return;
+	*op = (struct op){.lun = lun,
+			  .lba = to,
+			  .count = CHUNK,
+			  .promise = lun != CACHED,
+			  .used = true,
+			  .copy = true,
+			  .from = from,
+			  .data = op->data};
+	for (uint32_t i = 0; i < CHUNK; i++) {
+		promise_copy(&model[lun][to + i], &model[lun][from + i], from + i);
+		model[lun][from + i].busy = true; /* nobody changes it meanwhile */
+	}
+	memset(list, 0, LIST);
+	list[1] = 0x18; /* no list identifier */
+	list[3] = 32;
+	list[11] = 28;
+	memcpy(list + 16, (const unsigned char[]){0xe4, 0, 0, 0, 1, 3, 0, 16}, 8);
+	memcpy(list + 24, naa[lun], 16);
+	list[48] = 0x02;
+	list[51] = 24;
+	put_be16(list + 58, CHUNK);
+	put_be64(list + 60, from);
+	put_be64(list + 68, to);
+	struct scsi_task *task = scsi_create_task(sizeof(cdb), cdb, SCSI_XFER_WRITE, (int)data.size);
+	if (!task || iscsi_scsi_command_async(iscsi, (int)lun, task, op_done, &data, op) < 0)
+		finish(1, "libiscsi could not send: %s", iscsi_get_error(iscsi));
+	in_flight++;
+}
+
 static void
 send_op(struct iscsi_context *iscsi, struct op *op)
 {
@@ -298,7 +360,8 @@ send_op(struct iscsi_context *iscsi, struct op *op)
 	struct unmap_list list = {lba, count};
 	struct scsi_task *task;
 
-	if (!promise_usable(&model[lun][lba], count))
+	if ((lun != RAW && (is_quiet(lba) || is_quiet(lba + count - 1))) ||
+	    !promise_usable(&model[lun][lba], count))
 		return;
 	/* UNMAP has no FUA: its answer is a promise only where there is no write cache. */
 	*op = (struct op){.lun = lun,
@@ -391,6 +454,21 @@ login(bool must)
 	return iscsi;
 }
 
+/* Its name, as copies know it. */
+static void
+learn_name(struct iscsi_context *iscsi, int lun)
+{
+	struct scsi_task *task = iscsi_inquiry_sync(iscsi, lun, 1, 0x83, 255);
+
+	if (!task || task->status != SCSI_STATUS_GOOD || task->datain.size < 4)
+		finish(1, "LUN %d: no names: %s", lun, iscsi_get_error(iscsi));
+	const unsigned char *p = task->datain.data;
+	for (int at = 4; at + 20 <= task->datain.size; at += 4 + p[at + 3])
+		if ((p[at + 1] & 0x3f) == 3 && p[at + 3] == 16)
+			memcpy(naa[lun], p + at + 4, 16);
+	scsi_free_scsi_task(task);
+}
+
 static bool
 lun_ready(struct iscsi_context *iscsi, int lun)
 {
@@ -418,6 +496,8 @@ wait_for_luns(struct iscsi_context *iscsi)
 		if (asked > 3) /* more than unit attentions */
 			usleep(100000);
 	}
+	for (int lun = 0; lun < LUNS; lun++)
+		learn_name(iscsi, lun);
 }
 
 static void
@@ -446,7 +526,9 @@ load_until_killed(uint64_t kill_at, int sig)
 			killed = true;
 		}
 		for (int i = 0; i < DEPTH && !killed; i++)
-			if (!ops[i].used)
+			if (!ops[i].used && rnd(16) == 0)
+				send_copy(iscsi, &ops[i]);
+			else if (!ops[i].used)
 				send_op(iscsi, &ops[i]);
 		if (!killed && !flush_busy && rnd(30) == 0)
 			send_flush(iscsi);
@@ -559,6 +641,7 @@ main(int argc, char **argv)
 		spawn();
 		wait_ready();
 		broken += verify();
+		quiet = cycle / QUIET_CYCLES % QUIET;
 		load_until_killed((5 + rnd(150)) * 1000000ull, cycle % 9 == 5 ? SIGTERM : SIGKILL);
 	}
 	if (!broken) {
@@ -574,8 +657,8 @@ main(int argc, char **argv)
 	if (broken)
 		finish(1, "%u blocks broke a promise", broken);
 	finish(0,
-	       "%u kills, %u operations and %u flushes answered, every promise held; atomic writes that were cut off, and of "
+	       "%u kills, %u operations (%u copies) and %u flushes answered, every promise held; atomic writes that were cut off, and of "
 	       "them are there: %u, %u; with a cache %u, %u; of the file %u, %u",
-	       cycles, answered, flushes, atomic_cut[0], atomic_there[0], atomic_cut[CACHED],
+	       cycles, answered, copies, flushes, atomic_cut[0], atomic_there[0], atomic_cut[CACHED],
 	       atomic_there[CACHED], atomic_cut[RAW], atomic_there[RAW]);
 }

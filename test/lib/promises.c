@@ -28,7 +28,7 @@ promise_holds(const unsigned char *p, unsigned lun, uint32_t lba, const struct p
 
 	if (v->kind == PROMISE_ZERO)
 		return memcmp(p, zeroes, PROMISE_BLOCK) == 0;
-	promise_stamp(want, lun, lba, v->number);
+	promise_stamp(want, lun, v->copied ? v->lba : lba, v->copied ? v->as : v->number);
 	return memcmp(p, want, PROMISE_BLOCK) == 0;
 }
 
@@ -36,7 +36,7 @@ void
 promise_init(struct promise *blocks, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
-		blocks[i] = (struct promise){.since = {{0, PROMISE_ZERO}}, .n = 1};
+		blocks[i] = (struct promise){.since = {{.kind = PROMISE_ZERO}}, .n = 1};
 }
 
 bool
@@ -51,9 +51,21 @@ promise_usable(const struct promise *blocks, uint32_t count)
 void
 promise_send(struct promise *block, enum promise_kind kind)
 {
-	block->since[block->n] = (struct promise_version){promise_newest(block)->number + 1, kind};
+	block->since[block->n] =
+		(struct promise_version){.number = promise_newest(block)->number + 1, .kind = kind};
 	block->n++;
 	block->busy = true;
+}
+
+void
+promise_copy(struct promise *block, const struct promise *from, uint32_t lba)
+{
+	const struct promise_version *v = promise_newest(from);
+
+	promise_send(block, v->kind);
+	block->since[block->n - 1].copied = true;
+	block->since[block->n - 1].lba = v->copied ? v->lba : lba;
+	block->since[block->n - 1].as = v->copied ? v->as : v->number;
 }
 
 void

@@ -22,6 +22,8 @@ enum promise_kind { PROMISE_ZERO, PROMISE_STAMP };
 struct promise_version {
 	uint32_t number; /* counts the operations of this block */
 	enum promise_kind kind;
+	bool copied;     /* a stamp of elsewhere: of version `as` of block `lba` */
+	uint32_t lba, as;
 };
 
 struct promise {
@@ -40,6 +42,8 @@ void promise_init(struct promise *blocks, uint32_t count);
 /** None of them has an operation in flight, or no room for another. */
 bool promise_usable(const struct promise *blocks, uint32_t count);
 void promise_send(struct promise *block, enum promise_kind kind);
+/** What block `lba` has now, which has nothing in flight and gets nothing before this has ended. */
+void promise_copy(struct promise *block, const struct promise *from, uint32_t lba);
 /** since[at] is promised. */
 void promise_raise(struct promise *block, unsigned at);
 static inline const struct promise_version *

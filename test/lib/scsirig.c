@@ -158,6 +158,24 @@ disk_put_attribute(struct disk *disk, const struct vol_req *req)
 }
 
 static int
+disk_clone(struct disk *disk, struct vol_req *req)
+{
+	uint32_t size = disk->vol.chunk_size;
+
+	while (req->ret_cloned < req->length) {
+		uint64_t from = req->source + req->ret_cloned, to = req->offset + req->ret_cloned;
+
+		if ((from | to | req->length) % size || !disk->present[from / size] ||
+		    disk->unclonable >> from / size & 1)
+			break;
+		memcpy(disk->bytes + to, disk->bytes + from, size);
+		disk->present[to / size] = true;
+		req->ret_cloned += size;
+	}
+	return 0;
+}
+
+static int
 disk_execute(struct disk *disk, struct vol_req *req)
 {
 	switch (req->op) {
@@ -178,6 +196,8 @@ disk_execute(struct disk *disk, struct vol_req *req)
 	case VOL_OR_WRITE:
 		mark_present(disk, req, true);
 		return disk_or_write(disk, req);
+	case VOL_CLONE:
+		return disk_clone(disk, req);
 	case VOL_MAP:
 		return disk_map(disk, req);
 	case VOL_FLUSH:

@@ -23,6 +23,7 @@ struct disk {
 	_Atomic int fail_op;
 	_Atomic uint64_t fail_offset;
 	_Atomic bool later; /* requests complete by a message */
+	_Atomic uint32_t unclonable; /* with vol.clones: chunks that cannot be cloned, by bit */
 	_Atomic unsigned seen[VOL_OP_COUNT];
 	_Atomic unsigned atomic; /* writes with VOL_ATOMIC */
 	_Atomic unsigned fua[VOL_OP_COUNT];

@@ -201,6 +201,91 @@ START_TEST(several_pieces_are_in_flight)
 }
 END_TEST
 
+/* -- clones -------------------------------------------------------------- */
+
+/* Whole chunks that lie alike are not read; what is around them, and what the volume does not clone, is. */
+START_TEST(whole_chunks_are_cloned)
+{
+	static const struct {
+		uint32_t from, to, blocks, unclonable, mask;
+		unsigned cloned, read; /* read: bytes */
+	} cases[] = {
+		{0, 8192, 8192, 0, 0x0f, 4, 0},
+		{8192, 0, 8192, 0, 0xf0, 4, 0},
+		{0, 8192, 8192, 0x02, 0x0f, 3, CHUNK},
+		{0, 8192, 8192, 0x09, 0x0f, 2, 2 * CHUNK},
+		{0, 8192, 8192, 0x0f, 0x0f, 0, 4 * CHUNK},
+		{0, 8192, 8192, 0, 0x0d, 3, 0},                           /* a hole */
+		{1, 8193, 8000, 0, 0x0f, 2, (2047 + 8001 - 6144) * 512u}, /* head and tail */
+		{100, 8292, 6243, 0, 0x0f, 2, (1948 + 199) * 512u},
+		{1, 8193, 2046, 0, 0x0f, 0, 2046 * 512u}, /* no chunk is whole */
+		{0, 8200, 8000, 0, 0x0f, 0, 8000 * 512u}, /* they do not lie alike */
+		{0, 2048, 8192, 0, 0x0f, 0, 4 * CHUNK},   /* overlap, either way */
+		{2048, 0, 8192, 0, 0x1e, 0, 4 * CHUNK},
+	};
+	uint64_t off;
+
+	rig.disk->vol.clones = true;
+	rig.disk->later = _i % 2;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		seed = (uint32_t)i * 31 + 1;
+		scatter(rig.disk, cases[i].mask);
+		rig.disk->unclonable = cases[i].unclonable;
+		memcpy(want, rig.disk->bytes, SIZE);
+		off = cases[i].to * 512u;
+		memmove(want + off, want + cases[i].from * 512u, cases[i].blocks * 512u);
+		uint64_t read = bytes_of(rig.disk, VOL_READ);
+		begin_list();
+		copy_list_segment(&list, 0, 0, cases[i].blocks, cases[i].from, cases[i].to);
+		good_list();
+		same(rig.disk->bytes, want, SIZE, "copy");
+		ck_assert_msg(bytes_of(rig.disk, VOL_READ) - read == cases[i].read,
+			      "case %zu: %u bytes were read", i,
+			      (unsigned)(bytes_of(rig.disk, VOL_READ) - read));
+		expect_good(CDB(0x84, 0, 9, [13] = 12), 0, 12);
+		ck_assert_uint_eq(get_be32(in_buf + 8), cases[i].blocks * 512u); /* all of it counts */
+	}
+	ck_assert_uint_eq(rig.disk->fua[VOL_CLONE], rig.disk->seen[VOL_CLONE]);
+	/* between two units nothing is, nor where the volume has no such thing */
+	unsigned seen = rig.disk->seen[VOL_CLONE];
+	begin_list();
+	copy_list_segment(&list, 0, 1, 8192, 0, 0);
+	good_list();
+	rig.disk->vol.clones = false;
+	begin_list();
+	copy_list_segment(&list, 0, 0, 8192, 0, 8192);
+	good_list();
+	ck_assert_uint_eq(rig.disk->seen[VOL_CLONE], seen);
+}
+END_TEST
+
+/* What becomes of it when the volume fails; without memory it is copied. */
+START_TEST(clones_that_fail)
+{
+	static const struct {
+		int status;
+		uint32_t sense;
+	} cases[] = {{-EIO, S_COPY_ABORTED}, {-ENOSPC, 0x072707}, {-ENOMEM, 0}};
+
+	rig.disk->vol.clones = true;
+	scatter(rig.disk, 0x0f);
+	memcpy(want, rig.disk->bytes, SIZE);
+	rig.disk->fail = cases[_i].status;
+	rig.disk->fail_op = VOL_CLONE;
+	begin_list();
+	copy_list_segment(&list, 0, 0, 8192, 0, 8192);
+	if (cases[_i].sense) {
+		ck_assert_int_eq(run_list(), SCSI_CHECK_CONDITION);
+		ck_assert_uint_eq(cmd_sense(&cmd), cases[_i].sense);
+		ck_assert_uint_eq(rig.disk->seen[VOL_WRITE] + rig.disk->seen[VOL_READ], 0);
+	} else {
+		good_list();
+		memcpy(want + 4 * CHUNK, want, 4 * CHUNK);
+	}
+	same(rig.disk->bytes, want, SIZE, "all");
+}
+END_TEST
+
 /* -- any ranges ---------------------------------------------------------- */
 
 static void
@@ -208,7 +293,7 @@ any_copy(unsigned round)
 {
 	uint32_t blocks = 1 + next_random(BLOCKS - 1), from = next_random(BLOCKS - blocks + 1);
 	uint32_t to = next_random(BLOCKS - blocks + 1);
-	bool aligned = round & 1, within = round % 3;
+	bool aligned = round & 1, within = round % 3, alike = round & 8;
 	struct disk *dst = within ? rig.disk : other;
 	char what[96];
 
@@ -216,6 +301,12 @@ any_copy(unsigned round)
 		from -= from % 8;
 		to -= to % 8;
 	}
+	if (alike) { /* some of it is cloned */
+		from = min_of(from, BLOCKS - 2048 * 2u);
+		to = from % 2048 + next_random(7) * 2048;
+		blocks = min_of(blocks, BLOCKS - max_of(from, to));
+	}
+	rig.disk->unclonable = next_random(256) & next_random(256);
 	scatter(rig.disk, next_random(256));
 	scatter(other, next_random(256));
 	memcpy(want, dst->bytes, SIZE);
@@ -230,7 +321,8 @@ any_copy(unsigned round)
 
 START_TEST(copies_any_range)
 {
-	for (unsigned round = 0; round < 24; round++) {
+	rig.disk->vol.clones = true;
+	for (unsigned round = 0; round < 48; round++) {
 		rig.disk->later = round & 2;
 		other->later = round & 4;
 		seed = (uint32_t)(round + 1) * 7919u;
@@ -355,6 +447,39 @@ START_TEST(aborted_copies_leave_no_trace)
 	} cases[] = {{false, VOL_MAP, 1}, {false, VOL_READ, 2}, {true, VOL_WRITE, 2}, {true, VOL_UNMAP, 1}};
 
 	check_abort(cases[_i].of_other ? other : rig.disk, cases[_i].op, cases[_i].held);
+}
+END_TEST
+
+/* The same for what is cloned; the rest of the segment never begins. */
+START_TEST(aborted_clones_leave_no_trace)
+{
+	struct cmd c;
+	struct tmf tmf;
+
+	rig.disk->vol.clones = true;
+	rig.disk->unclonable = 0x02;
+	scatter(rig.disk, 0x0f);
+	memcpy(want, rig.disk->bytes, SIZE);
+	memcpy(want + 4 * CHUNK, want, CHUNK); /* what was in flight */
+	disk_hold(rig.disk, VOL_CLONE);
+	begin_list();
+	copy_list_segment(&list, 0, 0, 8192, 0, 8192);
+	copy_list_segment(&list, 0, 0, 8192, 0, 8192);
+	start_list(&c);
+	disk_wait_held(rig.disk, 1);
+	tmf_begin(&tmf, &rig, 0, SCSI_TMF_ABORT_TASK, 0, 7);
+	rig_settle(&rig);
+	ck_assert_msg(!tmf_is_done(&tmf), "answered while a clone was in flight");
+	disk_release(rig.disk);
+	ck_assert_int_eq(tmf_wait(&tmf), SCSI_TMF_COMPLETE);
+	same(rig.disk->bytes, want, SIZE, "at the response");
+	cmd_wait(&c);
+	ck_assert(c.task.silent);
+	rig_settle(&rig);
+	ck_assert_uint_eq(rig.disk->seen[VOL_CLONE], 1);
+	ck_assert_uint_eq(rig.disk->seen[VOL_READ] + rig.disk->seen[VOL_WRITE] + rig.disk->seen[VOL_UNMAP],
+			  0);
+	same(rig.disk->bytes, want, SIZE, "later");
 }
 END_TEST
 
@@ -713,11 +838,14 @@ main(void)
 		{copies_without_a_map, 1},
 		{copies_are_as_durable_as_writes, 1},
 		{several_pieces_are_in_flight, 1},
+		{whole_chunks_are_cloned, 2},
+		{clones_that_fail, 3},
 		{copies_any_range, 1},
 		{nothing_is_written_before_it_is_read, 2},
 		{segments_follow_one_another, 1},
 		{copies_share_little_memory, 1},
 		{aborted_copies_leave_no_trace, 4},
+		{aborted_clones_leave_no_trace, 1},
 		{preempting_stops_copies, ARRAY_SIZE(in_flights)},
 		{preempting_spares_others, 1},
 		{preempted_copies_begin_no_more, ARRAY_SIZE(in_flights)},

@@ -155,6 +155,50 @@ START_TEST(test_data)
 }
 END_TEST
 
+/* Aligned chunks that a commit has seen: a record of the journal, and nothing is read; what is not of that kind comes along. */
+START_TEST(test_clone)
+{
+	uint8_t *buf = malloc(8 * MIB);
+	long long before;
+	uint64_t read;
+
+	open_with_target();
+	fill(buf, 8 * MIB, 3);
+	ck_ok(io(VOL_WRITE, 0, 8 * MIB, buf));
+	ck_ok(enginerig_commit(&rig));
+	before = enginerig_stat(&rig, "journal_written_bytes");
+	read = counter_read(&rig.vol->stats.bytes[VOL_READ]);
+	copy(0, 16 * MIB, 8 * MIB);
+	ck_assert_int_le(enginerig_stat(&rig, "journal_written_bytes") - before, 8192);
+	ck_assert_uint_eq(counter_read(&rig.vol->stats.bytes[VOL_READ]), read);
+	ck_assert_int_eq(enginerig_stat(&rig, "cloned_chunks"), 8);
+	expect(16 * MIB, buf, 8 * MIB);
+	/* head and tail are copied; of a chunk that was changed since, all of it */
+	copy(MIB - 4096, 32 * MIB - 4096, 3 * MIB + 8192);
+	ck_assert_int_eq(enginerig_stat(&rig, "cloned_chunks"), 11);
+	memset(buf + 2 * MIB + 512, 0xee, 1024);
+	ck_ok(io(VOL_WRITE, 2 * MIB + 512, 1024, buf + 2 * MIB + 512));
+	copy(0, 40 * MIB, 8 * MIB);
+	ck_assert_int_eq(enginerig_stat(&rig, "cloned_chunks"), 18);
+	copy(16 * MIB, 50 * MIB, 8 * MIB); /* a clone of clones */
+	ck_assert_int_eq(enginerig_stat(&rig, "cloned_chunks"), 26);
+	for (unsigned round = 0; round < 3; round++) {
+		expect(40 * MIB, buf, 8 * MIB);
+		expect(50 * MIB, buf, 2 * MIB);
+		expect(53 * MIB, buf + 3 * MIB, 5 * MIB);
+		expect(32 * MIB - 4096, buf + MIB - 4096, MIB + 4096);
+		expect(34 * MIB, buf + 3 * MIB, MIB + 4096);
+		rig_fini_around(&scsi);
+		if (round == 0)
+			crash();
+		else
+			restart();
+		rig_init_around(&scsi, rig.vol);
+	}
+	free(buf);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -162,7 +206,8 @@ main(void)
 		const char *name;
 		void (*setup)(void);
 	} stores[] = {{"mem", setup}, {"dir", setup_dir}};
-	const TTest *const tests[] = {test_hole, test_sparse_chunks, test_by_reference, test_data};
+	const TTest *const tests[] = {test_hole, test_sparse_chunks, test_by_reference, test_data,
+				      test_clone};
 	Suite *suite = suite_create("xcopy engine");
 	SRunner *runner = srunner_create(suite);
 	int failed;
