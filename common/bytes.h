@@ -2,13 +2,14 @@
 /*
  * Fixed-width integers in byte arrays: little-endian for our formats,
  * big-endian for SCSI and iSCSI.  The only way bytes of the wire or of a disk
- * become numbers: no packed structs, no casts.
+ * become numbers: no packed structs, no casts.  And what is done with bytes as such.
  *
  * Threads: any (pure).
  */
 #ifndef LUNGATE_COMMON_BYTES_H
 #define LUNGATE_COMMON_BYTES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -68,6 +69,26 @@ static inline void put_le48(void *p, uint64_t v)
 {
 	put_le32(p, (uint32_t)v);
 	put_le16((uint8_t *)p + 4, (uint16_t)(v >> 32));
+}
+
+/** Nothing but zeroes; of no bytes, too. */
+static inline bool bytes_zero(const void *p, size_t n)
+{
+	const uint8_t *b = p;
+
+	return !n || (!b[0] && !memcmp(b, b + 1, n - 1));
+}
+
+/** Where a and b differ first; n when they do not. */
+static inline size_t bytes_differ_at(const uint8_t *a, const uint8_t *b, size_t n)
+{
+	size_t i = 0;
+
+	if (!memcmp(a, b, n))
+		return n;
+	while (a[i] == b[i])
+		i++;
+	return i;
 }
 
 /** to |= from */

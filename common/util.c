@@ -60,19 +60,28 @@ utc_format(int64_t unix_s, char text[UTC_TEXT])
 		text[0] = '\0';
 }
 
+char *
+hex_format(const void *p, size_t n, char *text)
+{
+	static const char digits[] = "0123456789abcdef";
+	const uint8_t *bytes = p;
+
+	for (size_t i = 0; i < n; i++) {
+		*text++ = digits[bytes[i] >> 4];
+		*text++ = digits[bytes[i] & 15];
+	}
+	*text = '\0';
+	return text;
+}
+
 void
 uuid_format(const uint8_t uuid[UUID_LEN], char text[UUID_TEXT])
 {
-	static const char hex[] = "0123456789abcdef";
-	char *at = text;
-
 	for (unsigned i = 0; i < UUID_LEN; i++) {
 		if (dash_before(i))
-			*at++ = '-';
-		*at++ = hex[uuid[i] >> 4];
-		*at++ = hex[uuid[i] & 15];
+			*text++ = '-';
+		text = hex_format(uuid + i, 1, text);
 	}
-	*at = '\0';
 }
 
 int

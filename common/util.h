@@ -53,6 +53,8 @@ void utc_format(int64_t unix_s, char text[UTC_TEXT]);
 
 void random_bytes(void *p, size_t n);
 
+/** 2 * n lower-case digits and a NUL; returns where the NUL is. */
+char *hex_format(const void *p, size_t n, char *text);
 /** Value of a hexadecimal digit, either case; -1: it is none. */
 int hex_digit(char c);
 

@@ -386,18 +386,6 @@ struct render {
 	json_t *object;
 };
 
-static void
-hex_format(const uint8_t *p, size_t n, char *text)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < n; i++) {
-		text[2 * i] = digits[p[i] >> 4];
-		text[2 * i + 1] = digits[p[i] & 15];
-	}
-	text[2 * n] = '\0';
-}
-
 static int
 describe(void *arg)
 {

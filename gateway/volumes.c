@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/bytes.h"
 #include "common/log.h"
 #include "common/nearest.h"
 #include "common/util.h"
@@ -493,11 +494,7 @@ make_volume(struct daemon *daemon, struct daemon_volume *volume, bool *existing,
 		*existing = spec.found;
 	}
 	if (keeps_uuid_in_config(&volume->conf)) {
-		bool made = false;
-
-		for (size_t i = 0; i < UUID_LEN; i++)
-			made |= spec.uuid[i] != 0;
-		if (!made)
+		if (bytes_zero(spec.uuid, UUID_LEN))
 			uuid_make(spec.uuid);
 		r = set_uuid(&volume->conf, spec.uuid);
 	}

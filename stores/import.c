@@ -16,6 +16,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/bytes.h"
 #include "common/util.h"
 #include "stores/object/object.h"
 
@@ -121,12 +122,6 @@ write_run(struct volume *vol, uint64_t offset, const uint8_t *data, uint64_t len
 	return r;
 }
 
-static bool
-zeroes(const uint8_t *p, uint64_t n)
-{
-	return !n || (!p[0] && !memcmp(p, p + 1, n - 1));
-}
-
 /* The end of the page of the volume that offset lies in, at most end. */
 static uint64_t
 page_end(uint64_t offset, uint64_t end)
@@ -144,13 +139,13 @@ write_chunk(struct volume *vol, uint64_t first, uint64_t end, const uint8_t *buf
 		uint64_t from = at, n = page_end(at, end) - at;
 		int r;
 
-		if (zeroes(buf + (at - first), n)) {
+		if (bytes_zero(buf + (at - first), n)) {
 			at += n;
 			continue;
 		}
 		while (at < end && at - from < (uint64_t)(RUN_PAGES - 1) * PAGE_SIZE_BYTES) {
 			n = page_end(at, end) - at;
-			if (zeroes(buf + (at - first), n))
+			if (bytes_zero(buf + (at - first), n))
 				break;
 			at += n;
 		}

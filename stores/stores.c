@@ -185,7 +185,6 @@ volume_close(struct volume *vol)
 void
 volume_identity(struct volume *vol)
 {
-	static const char digits[] = "0123456789abcdef";
 	uint8_t hash[EVP_MAX_MD_SIZE];
 	int ok = EVP_Digest(vol->uuid, UUID_LEN, hash, NULL, EVP_sha256(), NULL);
 
@@ -196,11 +195,7 @@ volume_identity(struct volume *vol)
 	vol->naa[2] = NAA_LOCAL_OUI >> 4 & 0xff;
 	vol->naa[3] = (uint8_t)((NAA_LOCAL_OUI & 0x0f) << 4 | (hash[0] & 0x0f));
 	memcpy(vol->naa + 4, hash + 1, sizeof(vol->naa) - 4);
-	for (unsigned i = 0; i < UUID_LEN; i++) {
-		vol->serial[2 * i] = digits[vol->uuid[i] >> 4];
-		vol->serial[2 * i + 1] = digits[vol->uuid[i] & 15];
-	}
-	vol->serial[2 * UUID_LEN] = '\0';
+	(void)hex_format(vol->uuid, UUID_LEN, vol->serial);
 }
 
 int

@@ -45,15 +45,6 @@ chap_algorithm_by_name(const char *name)
 	return 0;
 }
 
-const char *
-chap_algorithm_name(unsigned number)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(algorithms); i++)
-		if (algorithms[i].number == number)
-			return algorithms[i].name;
-	return "?";
-}
-
 int
 chap_digest(unsigned algorithm, uint8_t id, const uint8_t *secret, size_t secret_len,
 	    const uint8_t *challenge, size_t challenge_len, uint8_t ret[CHAP_DIGEST_MAX])
@@ -173,15 +164,9 @@ chap_decode(const char *text, uint8_t *ret, size_t room, size_t *ret_len)
 void
 chap_encode(const uint8_t *p, size_t len, char *ret)
 {
-	static const char digits[] = "0123456789abcdef";
-
 	*ret++ = '0';
 	*ret++ = 'x';
-	for (size_t i = 0; i < len; i++) {
-		*ret++ = digits[p[i] >> 4];
-		*ret++ = digits[p[i] & 0xf];
-	}
-	*ret = 0;
+	(void)hex_format(p, len, ret);
 }
 
 /* -- the exchange -------------------------------------------------------- */

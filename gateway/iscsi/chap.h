@@ -41,7 +41,6 @@ struct chap {
 
 /** "md5", "sha1", "sha256", "sha3-256"; 0 when there is none of that name. */
 unsigned chap_algorithm_by_name(const char *name);
-const char *chap_algorithm_name(unsigned number);
 /** The strongest of a CHAP_A list that is allowed (1 << number) and that libcrypto has; 0: none. */
 unsigned chap_choose(const char *list, unsigned allowed);
 

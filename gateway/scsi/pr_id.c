@@ -28,9 +28,9 @@ pr_id_put(const struct pr_port *who, uint8_t *buf)
 	size_t len;
 
 	memset(buf, 0, PR_ID_MAX);
-	n = snprintf(text, PR_ID_MAX - ID_HEADER, "%s%s%02x%02x%02x%02x%02x%02x", who->initiator, separator,
-		     who->isid[0], who->isid[1], who->isid[2], who->isid[3], who->isid[4], who->isid[5]);
-	len = max_of((size_t)ID_TEXT_MIN, (size_t)align_up((size_t)n + 1, 4));
+	n = snprintf(text, PR_ID_MAX - ID_HEADER, "%s%s", who->initiator, separator);
+	len = (size_t)(hex_format(who->isid, sizeof(who->isid), text + n) - text);
+	len = max_of((size_t)ID_TEXT_MIN, (size_t)align_up(len + 1, 4));
 	buf[0] = 0x40 | PROTOCOL_ISCSI;
 	put_be16(buf + 2, (uint16_t)len);
 	return ID_HEADER + len;

@@ -51,12 +51,10 @@ scsi_pr_load(struct volume *vol, struct scsi_pr *pr)
 static json_t *
 reg_json(const struct pr_state *state, const struct pr_reg *reg)
 {
-	const uint8_t *isid = reg->who.isid;
 	char isid_text[13], key[17];
 	json_t *object;
 
-	(void)snprintf(isid_text, sizeof(isid_text), "%02x%02x%02x%02x%02x%02x", isid[0], isid[1], isid[2],
-		       isid[3], isid[4], isid[5]);
+	(void)hex_format(reg->who.isid, sizeof(reg->who.isid), isid_text);
 	(void)snprintf(key, sizeof(key), "%016" PRIx64, reg->key);
 	object = json_pack("{s:s, s:s, s:s, s:i, s:b, s:s}", "initiator", reg->who.initiator, "isid",
 			   isid_text, "target", reg->who.target, "port", (int)reg->who.port, "all_ports",

@@ -55,7 +55,8 @@ sbc_piece(const struct scsi_task *task, uint64_t total)
 	return min_of(total - task->at, SCSI_PIECE - offset % PAGE_SIZE_BYTES);
 }
 
-void
+/* Ask for it, into the room behind the pages that the task holds. */
+static void
 sbc_piece_read(struct scsi_task *task, uint64_t length)
 {
 	uint64_t offset = task_offset(task) + task->at;
@@ -63,7 +64,8 @@ sbc_piece_read(struct scsi_task *task, uint64_t length)
 	task_io(task, VOL_READ, offset, length, task->pages + task->held, volume_pages(offset, length));
 }
 
-void
+/* Let go what was read. */
+static void
 sbc_piece_drop(struct scsi_task *task)
 {
 	pages_unref(task->req.pages, task->req.npages);
@@ -152,19 +154,6 @@ sbc_write(struct scsi_task *task)
 
 /* -- VERIFY -------------------------------------------------------------- */
 
-/* Where a and b differ first, n when they do not. */
-static size_t
-first_difference(const uint8_t *a, const uint8_t *b, size_t n)
-{
-	size_t i = 0;
-
-	if (memcmp(a, b, n) == 0)
-		return n;
-	while (a[i] == b[i])
-		i++;
-	return i;
-}
-
 /* The piece just read against Data-Out; `same` is one page that stands for all.
  * UINT64_MAX, or the offset of the first difference in the range. */
 static uint64_t
@@ -177,7 +166,7 @@ compare_piece(const struct scsi_task *task, bool same)
 		size_t in_page = offset % PAGE_SIZE_BYTES;
 		size_t n = min_of(PAGE_SIZE_BYTES - in_page, end - offset);
 		size_t want = same ? 0 : (offset >> PAGE_SHIFT) - (start >> PAGE_SHIFT);
-		size_t at = first_difference((*read)->data + in_page, task->pages[want]->data + in_page, n);
+		size_t at = bytes_differ_at((*read)->data + in_page, task->pages[want]->data + in_page, n);
 
 		if (at < n)
 			return offset + at - start;

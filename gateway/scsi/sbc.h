@@ -11,10 +11,6 @@
 
 /** Length of the next piece of a range of total bytes: after it task->at stands on a page of the volume. */
 uint64_t sbc_piece(const struct scsi_task *task, uint64_t total);
-/** Ask for it, into the room behind the pages that the task holds. */
-void sbc_piece_read(struct scsi_task *task, uint64_t length);
-/** Let go what was read. */
-void sbc_piece_drop(struct scsi_task *task);
 /** Repeat the block at the start of the first page to the page's end. */
 void sbc_fill_page(struct scsi_task *task);
 /** VOL_FUA where the command or the unit's cache mode asks for it. */

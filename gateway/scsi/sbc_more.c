@@ -85,12 +85,6 @@ sbc_unmap(struct scsi_task *task)
 
 /* -- WRITE SAME, SBC-3 5.42 ---------------------------------------------- */
 
-static bool
-is_zero(const uint8_t *p, size_t n)
-{
-	return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
-}
-
 /*
  * Zeroes go as one request of any length.  So does UNMAP, where unmapped
  * blocks read as what was to be written.  UNMAP "to the end of the medium"
@@ -137,7 +131,7 @@ sbc_write_same(struct scsi_task *task)
 			return task_fail(task, SE_FIELD_IN_IU);
 		if (task->blocks == 0)
 			return STEP_GOOD;
-		if (write_same_at_once(task, task->out_len == 0 || is_zero(task->pages[0]->data, bs)) ==
+		if (write_same_at_once(task, task->out_len == 0 || bytes_zero(task->pages[0]->data, bs)) ==
 		    STEP_IO)
 			return STEP_IO;
 		sbc_fill_page(task);

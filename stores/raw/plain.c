@@ -8,20 +8,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/bytes.h"
 #include "stores/raw/raw.h"
 
 #define BLOCK_DEFAULT 512u
 #define CHUNK_DEFAULT (4u << 20)
 #define CHUNK_MIN (1u << 20)
 #define CHUNK_MAX (16u << 20)
-
-static bool
-uuid_is_zero(const uint8_t uuid[UUID_LEN])
-{
-	static const uint8_t zero[UUID_LEN];
-
-	return !memcmp(uuid, zero, UUID_LEN);
-}
 
 int
 plain_spec_check(struct volume_spec *spec, struct errinfo *info)
@@ -44,7 +37,7 @@ plain_spec_check(struct volume_spec *spec, struct errinfo *info)
 	if (spec->size % spec->block_size || spec->size > INT64_MAX)
 		return err_set(info, LG_ECONFIG, "volume %s: size %llu; use a multiple of the block size, %u",
 			       spec->name, (unsigned long long)spec->size, spec->block_size);
-	if (uuid_is_zero(spec->uuid))
+	if (bytes_zero(spec->uuid, UUID_LEN))
 		uuid_make(spec->uuid);
 	return 0;
 }

@@ -228,19 +228,14 @@ first_difference(struct ram *r, struct page **pages, uint64_t offset, uint64_t l
 	while (at < length) {
 		uint64_t in = (offset + at) & (PAGE_SIZE_BYTES - 1),
 			 k = min_of(length - at, PAGE_SIZE_BYTES - in);
-		const uint8_t *a = bytes_of(r, (offset + at) >> PAGE_SHIFT) + in, *b = (*pages++)->data + in;
+		size_t n = bytes_differ_at(bytes_of(r, (offset + at) >> PAGE_SHIFT) + in,
+					   (*pages++)->data + in, k);
 
-		if (memcmp(a, b, k)) {
-			while (*a == *b) {
-				a++;
-				b++;
-				at++;
-			}
-			return at;
-		}
-		at += k;
+		at += n;
+		if (n < k)
+			break;
 	}
-	return length;
+	return at;
 }
 
 /* With the pages reserved. */
@@ -294,7 +289,8 @@ clear_ends(struct ram *r, struct vol_req *req, uint64_t offset, uint64_t end, ui
 	   uint64_t *ret_end)
 {
 	uint64_t first = align_up(offset, PAGE_SIZE_BYTES), last = align_down(end, PAGE_SIZE_BYTES);
-	bool head = offset<first, tail = end> last && last >= first;
+	bool head = offset % PAGE_SIZE_BYTES != 0;
+	bool tail = end % PAGE_SIZE_BYTES != 0 && last >= first;
 	unsigned need = 0;
 
 	if (head)

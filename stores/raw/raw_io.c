@@ -563,15 +563,12 @@ first_difference(struct raw_op *op)
 	while (at < req->length) {
 		uint64_t in = (req->offset + at) & (PAGE_SIZE_BYTES - 1);
 		uint64_t k = min_of(req->length - at, PAGE_SIZE_BYTES - in);
-		const uint8_t *a = byte_at(op, op->own, req->offset + at);
-		const uint8_t *b = byte_at(op, req->pages, req->offset + at);
+		size_t n = bytes_differ_at(byte_at(op, op->own, req->offset + at),
+					   byte_at(op, req->pages, req->offset + at), k);
 
-		if (memcmp(a, b, k)) {
-			while (*a++ == *b++)
-				at++;
-			return at;
-		}
-		at += k;
+		at += n;
+		if (n < k)
+			break;
 	}
 	return at;
 }

@@ -14,6 +14,8 @@
 #include <openssl/hmac.h>
 #include <openssl/sha.h>
 
+#include "common/util.h"
+
 #define CANONICAL_MAX 16384u
 #define QUERY_PARAMS_MAX 16u
 #define ESCAPED_MAX 8192u
@@ -44,18 +46,6 @@ static void
 text_str(struct text *t, const char *s)
 {
 	text_add(t, s, strlen(s));
-}
-
-static void
-hex(const unsigned char *p, size_t n, char *out)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < n; i++) {
-		out[2 * i] = digits[p[i] >> 4];
-		out[2 * i + 1] = digits[p[i] & 15];
-	}
-	out[2 * n] = '\0';
 }
 
 /* ---- escapes and dates ---- */
@@ -163,7 +153,7 @@ sigv4_hash(const struct iovec *iov, int niov, char out[SIGV4_HASH_TEXT])
 	ok = ok && EVP_DigestFinal_ex(ctx, md, NULL);
 	EVP_MD_CTX_free(ctx);
 	/* without memory the server will refuse the request for its wrong hash: no data is harmed */
-	hex(md, sizeof(md), out);
+	(void)hex_format(md, sizeof(md), out);
 	(void)ok;
 }
 
@@ -337,7 +327,7 @@ sigv4_sign(const struct sigv4_request *req, const char *access_key, const char *
 	OPENSSL_cleanse(key, sizeof(key));
 	if (!ok)
 		return -ENOSPC;
-	hex(md, sizeof(md), signature);
+	(void)hex_format(md, sizeof(md), signature);
 	n = snprintf(scope, sizeof(scope), "/%.8s/%s/%s/" TERMINATOR, req->date, req->region, req->service);
 	if (n < 0 || (size_t)n >= sizeof(scope))
 		return -ENOSPC;
