@@ -39,20 +39,6 @@ static const struct cli_option kick_options[] = {
 	 .help = "time to log out, 0 to 60; default: 5"},
 };
 
-static const char *
-text_of(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-
-	return text && *text ? text : "-";
-}
-
-static unsigned long long
-number_of(const json_t *object, const char *key)
-{
-	return (unsigned long long)json_integer_value(json_object_get(object, key));
-}
-
 static void
 print_connection(const json_t *connection)
 {
@@ -61,12 +47,13 @@ print_connection(const json_t *connection)
 	const char *key;
 	int column = 0;
 
-	printf("    connection %llu from %s by %s\n", number_of(connection, "cid"),
-	       text_of(connection, "address"), text_of(connection, "portal"));
+	printf("    connection %llu from %s by %s\n", client_number(connection, "cid"),
+	       client_text(connection, "address"), client_text(connection, "portal"));
 	printf("      %llu commands (%llu in flight, %llu with errors), %s in, %s out\n",
-	       number_of(counters, "commands"), number_of(counters, "in_flight"),
-	       number_of(counters, "errors"), size_format(number_of(counters, "bytes_in"), in, sizeof(in)),
-	       size_format(number_of(counters, "bytes_out"), out, sizeof(out)));
+	       client_number(counters, "commands"), client_number(counters, "in_flight"),
+	       client_number(counters, "errors"),
+	       size_format(client_number(counters, "bytes_in"), in, sizeof(in)),
+	       size_format(client_number(counters, "bytes_out"), out, sizeof(out)));
 	json_object_foreach(json_object_get(connection, "params"), key, value)
 	{
 		char number[24];
@@ -89,10 +76,10 @@ cli_print_session(const json_t *session)
 	const json_t *connection;
 	size_t i;
 
-	printf("  session %s: %s%s%s, portal group %llu\n", text_of(session, "id"),
-	       text_of(session, "initiator"), json_object_get(session, "user") ? " as " : "",
-	       json_object_get(session, "user") ? text_of(session, "user") : "",
-	       number_of(session, "portal_group"));
+	printf("  session %s: %s%s%s, portal group %llu\n", client_text(session, "id"),
+	       client_text(session, "initiator"), json_object_get(session, "user") ? " as " : "",
+	       json_object_get(session, "user") ? client_text(session, "user") : "",
+	       client_number(session, "portal_group"));
 	json_array_foreach(json_object_get(session, "connections"), i, connection)
 		print_connection(connection);
 }
@@ -101,13 +88,13 @@ static void
 print_row(struct table *table, const json_t *session)
 {
 	const json_t *connection = json_array_get(json_object_get(session, "connections"), 0);
-	const char *target = text_of(session, "target");
+	const char *target = client_text(session, "target");
 	char number[24];
 
 	(void)snprintf(number, sizeof(number), "%llu",
-		       number_of(json_object_get(connection, "counters"), "commands"));
-	table_row(table, text_of(session, "id"), text_of(session, "initiator"),
-		  text_of(connection, "address"), text_of(connection, "portal"), number,
+		       client_number(json_object_get(connection, "counters"), "commands"));
+	table_row(table, client_text(session, "id"), client_text(session, "initiator"),
+		  client_text(connection, "address"), client_text(connection, "portal"), number,
 		  strcmp(target, "-") != 0 ? target : "discovery");
 }
 
@@ -155,7 +142,7 @@ run_kick(struct cli *cli)
 	code = client_run(cli, &result);
 
 	if (!code && !client_json(cli, result)) {
-		n = number_of(result, "ended");
+		n = client_number(result, "ended");
 		printf("%llu %s ended\n", n, n == 1 ? "session" : "sessions");
 	}
 	json_decref(result);

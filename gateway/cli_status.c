@@ -41,20 +41,6 @@ duration(json_int_t s, char *buf, size_t len)
 	return buf;
 }
 
-static const char *
-text_of(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-
-	return text ? text : "-";
-}
-
-static uint64_t
-number_of(const json_t *object, const char *key)
-{
-	return (uint64_t)json_integer_value(json_object_get(object, key));
-}
-
 static void
 print_daemon(const json_t *status)
 {
@@ -63,27 +49,29 @@ print_daemon(const json_t *status)
 	char text[2][16], up[32];
 	size_t i;
 
-	printf("lungate %s  %s, up %s, pid %lld, %llu threads\n", text_of(status, "version"),
-	       text_of(status, "state"), duration((json_int_t)number_of(status, "uptime_s"), up, sizeof(up)),
-	       (long long)number_of(status, "pid"), (unsigned long long)number_of(status, "threads"));
+	printf("lungate %s  %s, up %s, pid %lld, %llu threads\n", client_text(status, "version"),
+	       client_text(status, "state"),
+	       duration((json_int_t)client_number(status, "uptime_s"), up, sizeof(up)),
+	       (long long)client_number(status, "pid"), client_number(status, "threads"));
 	if (json_string_value(json_object_get(status, "doing")))
-		printf("  doing    %s\n", text_of(status, "doing"));
+		printf("  doing    %s\n", client_text(status, "doing"));
 	printf("  iSCSI    ");
 	json_array_foreach(listen, i, address) printf("%s%s", i ? ", " : "", json_string_value(address));
-	printf("%s; %llu %s\n", i ? "" : "no portal", (unsigned long long)number_of(status, "session_count"),
-	       number_of(status, "session_count") == 1 ? "session" : "sessions");
+	printf("%s; %llu %s\n", i ? "" : "no portal", client_number(status, "session_count"),
+	       client_number(status, "session_count") == 1 ? "session" : "sessions");
 	if (json_is_object(mount))
-		printf("  mount    %s%s%s\n", text_of(mount, "path"),
+		printf("  mount    %s%s%s\n", client_text(mount, "path"),
 		       json_is_true(json_object_get(mount, "mounted")) ? "" : "  NOT MOUNTED: ",
-		       json_is_true(json_object_get(mount, "mounted")) ? "" : text_of(mount, "error"));
+		       json_is_true(json_object_get(mount, "mounted")) ? "" : client_text(mount, "error"));
 	else
 		printf("  mount    none\n");
 	if (json_is_object(memory))
 		printf("  memory   %s, %s free\n",
-		       size_format(number_of(memory, "total"), text[0], sizeof(text[0])),
-		       size_format(number_of(memory, "free"), text[1], sizeof(text[1])));
-	printf("  disk     %s; CRC32C %s\n", text_of(status, "disk_engine"), text_of(status, "crc32c"));
-	printf("  config   %s\n", text_of(status, "config"));
+		       size_format(client_number(memory, "total"), text[0], sizeof(text[0])),
+		       size_format(client_number(memory, "free"), text[1], sizeof(text[1])));
+	printf("  disk     %s; CRC32C %s\n", client_text(status, "disk_engine"),
+	       client_text(status, "crc32c"));
+	printf("  config   %s\n", client_text(status, "config"));
 }
 
 /* What of a volume's object store deserves a look. */
@@ -99,15 +87,15 @@ print_stores(const json_t *volumes)
 
 		if (!json_is_object(store))
 			continue;
-		if (!strcmp(text_of(store, "fence"), "unfenced"))
+		if (!strcmp(client_text(store, "fence"), "unfenced"))
 			printf("%s: UNFENCED: the store's conditional PUTs do not hold; the lease alone keeps two "
 			       "gateways apart\n",
-			       text_of(row, "name"));
+			       client_text(row, "name"));
 		json_array_foreach(json_object_get(store, "endpoints"), k, endpoint)
 		{
-			if (strcmp(text_of(endpoint, "state"), "answers") != 0)
+			if (strcmp(client_text(endpoint, "state"), "answers") != 0)
 				printf("%s: %s does not answer and is left out for now\n",
-				       text_of(row, "name"), text_of(endpoint, "url"));
+				       client_text(row, "name"), client_text(endpoint, "url"));
 		}
 	}
 }
@@ -130,10 +118,10 @@ print_volumes(const json_t *volumes, bool color)
 	{
 		char size[16], used[16];
 
-		table_row(&table, text_of(row, "name"), text_of(row, "state"),
-			  size_format(number_of(row, "size"), size, sizeof(size)),
-			  size_format(number_of(row, "allocated"), used, sizeof(used)),
-			  text_of(row, "store"));
+		table_row(&table, client_text(row, "name"), client_text(row, "state"),
+			  size_format(client_number(row, "size"), size, sizeof(size)),
+			  size_format(client_number(row, "allocated"), used, sizeof(used)),
+			  client_text(row, "store"));
 	}
 	table_print(&table, stdout);
 	table_fini(&table);
@@ -143,8 +131,8 @@ print_volumes(const json_t *volumes, bool color)
 		const json_t *error = json_object_get(row, "error");
 
 		if (json_is_object(error))
-			printf("%s%s: %s%s\n", color ? "\033[31m" : "", text_of(row, "name"),
-			       text_of(error, "text"), color ? "\033[0m" : "");
+			printf("%s%s: %s%s\n", color ? "\033[31m" : "", client_text(row, "name"),
+			       client_text(error, "text"), color ? "\033[0m" : "");
 	}
 }
 
@@ -166,16 +154,14 @@ print_targets(const json_t *targets)
 	{
 		char sessions[24], number[24];
 
-		(void)snprintf(sessions, sizeof(sessions), "%llu",
-			       (unsigned long long)number_of(row, "session_count"));
+		(void)snprintf(sessions, sizeof(sessions), "%llu", client_number(row, "session_count"));
 		if (!json_array_size(json_object_get(row, "luns")))
-			table_row(&table, text_of(row, "name"), "-", "-", sessions);
+			table_row(&table, client_text(row, "name"), "-", "-", sessions);
 		json_array_foreach(json_object_get(row, "luns"), k, lun)
 		{
-			(void)snprintf(number, sizeof(number), "%llu",
-				       (unsigned long long)number_of(lun, "lun"));
-			table_row(&table, k ? "" : text_of(row, "name"), number, text_of(lun, "volume"),
-				  k ? "" : sessions);
+			(void)snprintf(number, sizeof(number), "%llu", client_number(lun, "lun"));
+			table_row(&table, k ? "" : client_text(row, "name"), number,
+				  client_text(lun, "volume"), k ? "" : sessions);
 		}
 	}
 	table_print(&table, stdout);
@@ -231,20 +217,20 @@ draw(const json_t *map, const struct map_style *style)
 		return EXIT_NO_SPACE;
 	json_array_foreach(array, i, row)
 	{
-		cells[i] = (struct map_cell){.first = number_of(row, "first"),
-					     .chunks = number_of(row, "chunks"),
-					     .clean = number_of(row, "clean"),
-					     .dirty = number_of(row, "dirty")};
+		cells[i] = (struct map_cell){.first = client_number(row, "first"),
+					     .chunks = client_number(row, "chunks"),
+					     .clean = client_number(row, "clean"),
+					     .dirty = client_number(row, "dirty")};
 		chunks += cells[i].chunks;
 		present += cells[i].clean + cells[i].dirty;
 		dirty += cells[i].dirty;
-		allocated += number_of(row, "allocated");
+		allocated += client_number(row, "allocated");
 	}
-	printf("%s: %s in chunks of %s; one cell is %llu %s\n\n", text_of(map, "name"),
-	       size_format(number_of(map, "size"), text[0], sizeof(text[0])),
+	printf("%s: %s in chunks of %s; one cell is %llu %s\n\n", client_text(map, "name"),
+	       size_format(client_number(map, "size"), text[0], sizeof(text[0])),
 	       size_format(style->chunk_size, text[1], sizeof(text[1])),
-	       (unsigned long long)number_of(map, "chunks_per_cell"),
-	       number_of(map, "chunks_per_cell") == 1 ? "chunk" : "chunks");
+	       client_number(map, "chunks_per_cell"),
+	       client_number(map, "chunks_per_cell") == 1 ? "chunk" : "chunks");
 	mapdraw_print(stdout, cells, n, style);
 	printf("\n%llu of %llu chunks are there, %llu of them newer in the journal; %s in the store\n",
 	       (unsigned long long)present, (unsigned long long)chunks, (unsigned long long)dirty,
@@ -270,7 +256,7 @@ run_map(struct cli *cli)
 	r = client_request(cli, cli->command->request, args, &result, &info);
 	if (r)
 		return client_fail(cli, r, &info);
-	style.chunk_size = number_of(result, "chunk_size");
+	style.chunk_size = client_number(result, "chunk_size");
 	if (!client_json(cli, result))
 		code = draw(result, &style);
 	json_decref(result);

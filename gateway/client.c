@@ -31,7 +31,9 @@ control_of_config(const char *path)
 	return control;
 }
 
-char *
+/* Where the daemon listens: --control, $LUNGATE_CONTROL, "control" of the configuration (--config, or the default
+ *  file where it is there), the default.  malloc'd. */
+static char *
 client_control_path(const struct cli *cli)
 {
 	const char *given = cli_value(cli, "control"), *config = cli_value(cli, "config");
@@ -298,6 +300,20 @@ client_fail(const struct cli *cli, int err, const struct errinfo *info)
 	}
 	fprintf(stderr, "lungate: %s\n", text);
 	return exit_code_of(err);
+}
+
+const char *
+client_text(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text && *text ? text : "-";
+}
+
+unsigned long long
+client_number(const json_t *object, const char *key)
+{
+	return (unsigned long long)json_integer_value(json_object_get(object, key));
 }
 
 bool

@@ -12,10 +12,6 @@
 #include "common/err.h"
 #include "gateway/cli.h"
 
-/** Where the daemon listens: --control, $LUNGATE_CONTROL, "control" of the configuration (--config, or the default
- *  file where it is there), the default.  malloc'd. */
-char *client_control_path(const struct cli *cli);
-
 /** Send the command's request with args (stolen) and wait.  0 and a new reference in *ret (may be NULL), or an error
  *  with the daemon's words; -ECONNREFUSED with words on how to start one when nobody listens. */
 int client_request(const struct cli *cli, const char *cmd, json_t *args, json_t **ret, struct errinfo *info);
@@ -29,6 +25,10 @@ int client_fail(const struct cli *cli, int err, const struct errinfo *info);
 
 /** The command line is not right in a way that its table cannot tell: print what is, EXIT_USAGE. */
 int client_misuse(const struct cli *cli, const char *text);
+
+/** Members of an answer, for people: "-" where there is no text, 0 where there is no number. */
+const char *client_text(const json_t *object, const char *key);
+unsigned long long client_number(const json_t *object, const char *key);
 
 /** With --json: print value and return true. */
 bool client_json(const struct cli *cli, const json_t *value);
