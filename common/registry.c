@@ -21,7 +21,6 @@ struct registry {
 	pthread_mutex_t lock;
 	struct volume **vols; /* sorted by name */
 	size_t n, room;
-	_Atomic uint64_t version;
 };
 
 int
@@ -86,12 +85,6 @@ grow_locked(struct registry *reg)
 	return 0;
 }
 
-static void
-bump_locked(struct registry *reg)
-{
-	atomic_fetch_add_explicit(&reg->version, 1, memory_order_release);
-}
-
 int
 registry_add(struct registry *reg, struct volume *vol)
 {
@@ -106,7 +99,6 @@ registry_add(struct registry *reg, struct volume *vol)
 		memmove(reg->vols + at + 1, reg->vols + at, (reg->n - at) * sizeof(*reg->vols));
 		reg->vols[at] = volume_ref(vol);
 		reg->n++;
-		bump_locked(reg);
 	}
 	pthread_mutex_unlock(&reg->lock);
 	return r;
@@ -129,7 +121,6 @@ registry_remove(struct registry *reg, const char *name)
 		volume_unref(reg->vols[at]);
 		reg->n--;
 		memmove(reg->vols + at, reg->vols + at + 1, (reg->n - at) * sizeof(*reg->vols));
-		bump_locked(reg);
 	}
 	pthread_mutex_unlock(&reg->lock);
 	return r;
@@ -183,10 +174,4 @@ registry_list(struct registry *reg, struct volume ***ret, size_t *ret_n)
 	}
 	pthread_mutex_unlock(&reg->lock);
 	return r;
-}
-
-uint64_t
-registry_version(struct registry *reg)
-{
-	return atomic_load_explicit(&reg->version, memory_order_acquire);
 }

@@ -30,7 +30,5 @@ void volume_unref(struct volume *vol);
 
 /** All of them, sorted by name, each with a reference; caller frees the array and the references. */
 int registry_list(struct registry *reg, struct volume ***ret, size_t *ret_n);
-/** Bumped by every add and remove: lets the mount see that the list changed. */
-uint64_t registry_version(struct registry *reg);
 
 #endif

@@ -51,7 +51,8 @@ chunk_bytes(const struct volume *vol, uint64_t index)
 	return start < size ? min_of(size - start, (uint64_t)vol->chunk_size) : 0;
 }
 
-void
+/* vol for what lies below a volume; info for a chunk (NULL: absent); size for texts and links. */
+static void
 attr_fill(struct mount *mount, struct node node, const struct volume *vol, const struct chunk_info *info,
 	  size_t size, struct stat *st)
 {
@@ -78,7 +79,7 @@ attr_fill(struct mount *mount, struct node node, const struct volume *vol, const
 	st->st_atim = st->st_ctim = st->st_mtim;
 }
 
-double
+static double
 attr_ttl(struct node node)
 {
 	return tree_types[node.kind].parent == NODE_ROOT ? 1.0 : 0.0;

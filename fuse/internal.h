@@ -178,10 +178,6 @@ struct volume *node_volume(struct mount *mount, struct node node);
 uint64_t chunk_count(const struct volume *vol);
 /** Bytes of a chunk: the last one is cut at the end of the volume. */
 uint64_t chunk_bytes(const struct volume *vol, uint64_t index);
-/** vol for what lies below a volume; info for a chunk (NULL: absent); size for texts and links. */
-void attr_fill(struct mount *mount, struct node node, const struct volume *vol, const struct chunk_info *info,
-	       size_t size, struct stat *st);
-double attr_ttl(struct node node);
 void reply_entry(struct mount *mount, fuse_req_t req, struct node node, const struct volume *vol,
 		 const struct chunk_info *info, size_t size);
 void reply_attr(struct mount *mount, fuse_req_t req, struct node node, const struct volume *vol,

@@ -169,7 +169,6 @@ int daemon_target_redirect(struct daemon *daemon, const char *name, const struct
 int daemon_target_alua(struct daemon *daemon, const char *name, uint16_t group, int state, struct errinfo *info);
 /** With lock held: {portal_groups: [{group, portals, access}], redirect} into object, and what is configured: groups, alua. */
 void daemon_paths_json(struct daemon *daemon, const struct daemon_target *target, json_t *object);
-json_t *daemon_redirect_json(const struct iscsi_redirect *redirect);
 /** With daemon_target_find() in vain; with change or lock held. */
 int daemon_no_target(struct daemon *daemon, const char *name, struct errinfo *info);
 /* -- target_access.c: with `change` held, but for daemon_access_show() -- */

@@ -462,7 +462,7 @@ daemon_target_alua(struct daemon *daemon, const char *name, uint16_t group, int 
 
 /* -- inspection ------------------------------------------------------------------------------------------ */
 
-json_t *
+static json_t *
 daemon_redirect_json(const struct iscsi_redirect *redirect)
 {
 	if (!*redirect->to)

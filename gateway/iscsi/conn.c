@@ -353,7 +353,8 @@ conn_move(struct conn *conn, struct shard *shard)
 
 /* -- full feature phase -------------------------------------------------- */
 
-void
+/* Take over declared and negotiated values. */
+static void
 conn_apply_params(struct conn *conn, const struct params *params)
 {
 	const uint32_t *v = params->active;

@@ -225,8 +225,6 @@ void conn_update_poll(struct conn *conn);
 /** The login phase is over: buffers, parameters, the held-back answer. */
 void conn_enter_full(struct conn *conn, struct session *session);
 void conn_login_failed(struct conn *conn, int err);
-/** Take over declared and negotiated values. */
-void conn_apply_params(struct conn *conn, const struct params *params);
 /** Reject the PDU whose header is given, 11.17. */
 void conn_reject(struct conn *conn, uint8_t reason, const uint8_t head[ISCSI_BHS_LEN]);
 /** Ask the initiator to log out (11.9.1 event 1), or close when there is nobody to ask.  After grace_ms it is

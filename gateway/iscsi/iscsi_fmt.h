@@ -11,7 +11,6 @@
 #define ISCSI_BHS_LEN 48u
 #define ISCSI_AHS_MAX 1020u /* TotalAHSLength is a byte that counts words */
 #define ISCSI_DIGEST_LEN 4u
-#define ISCSI_HEAD_MAX (ISCSI_BHS_LEN + ISCSI_AHS_MAX + ISCSI_DIGEST_LEN)
 #define ISCSI_NAME_MAX 223 /* 4.2.7.1 */
 #define ISCSI_TAG_NONE 0xffffffffu
 #define ISCSI_DEFAULT_SEGMENT 8192u /* 13.12: until a key says otherwise */

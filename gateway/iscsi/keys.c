@@ -196,19 +196,3 @@ keys_list_at(const char *list, unsigned n, char *buf, size_t room)
 	buf[len] = 0;
 	return true;
 }
-
-bool
-keys_list_has(const char *list, const char *word)
-{
-	size_t len = strlen(word);
-
-	for (;;) {
-		size_t n = strcspn(list, ",");
-
-		if (n == len && !memcmp(list, word, n))
-			return true;
-		if (!list[n])
-			return false;
-		list += n + 1;
-	}
-}

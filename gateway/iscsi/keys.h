@@ -57,8 +57,6 @@ const char *keys_find(const struct keys *keys, const char *key);
 MUST_CHECK int keys_number(const char *text, uint64_t *ret);
 /** boolean-value: "Yes" or "No"; 0 or -EINVAL. */
 MUST_CHECK int keys_bool(const char *text, bool *ret);
-/** Is `word` among the comma-separated values? */
-bool keys_list_has(const char *list, const char *word);
 /** The n-th value of a list into buf; false past the end, or when it does not fit. */
 bool keys_list_at(const char *list, unsigned n, char *buf, size_t room);
 

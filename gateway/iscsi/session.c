@@ -179,7 +179,8 @@ on_end(struct loop_msg *msg)
 		conn_close(conn, session->end_reason);
 }
 
-void
+/* Under server->lock, any thread: have it closed. */
+static void
 session_end(struct session *session, enum close_reason reason)
 {
 	if (session->end_posted)

@@ -68,8 +68,6 @@ bool session_lives(const struct session *session);
 void session_unhold(struct conn *conn);
 /** The command of this tag, on any connection. */
 struct command *session_find_command(const struct session *session, uint32_t itt);
-/** Under server->lock, any thread: have it closed. */
-void session_end(struct session *session, enum close_reason reason);
 /** Any thread: end all sessions of a target. */
 void session_end_all(struct iscsi_server *server, const struct iscsi_target *target,
 		     enum close_reason reason);

@@ -111,7 +111,7 @@ static const enum scsi_error attention_error[UA_COUNT] = {
 
 /* A nexus is made known to a unit by its first command there: what happened
  * before is covered by the power-on attention. */
-struct scsi_itl *
+static struct scsi_itl *
 scsi_lu_itl(struct scsi_task *task)
 {
 	struct scsi_itl *itl = task_itl(task);
@@ -278,7 +278,7 @@ set_remove(struct scsi_lu *lu, struct scsi_task *task)
 }
 
 /* SPC-2 5.5.1, SPC-4 5.13.3: while RESERVE(6) holds, PERSISTENT RESERVE is for nobody. */
-bool
+static bool
 scsi_lu_conflicts(const struct scsi_lu *lu, const struct scsi_itl *itl, const struct scsi_command *command,
 		  const uint8_t *cdb)
 {

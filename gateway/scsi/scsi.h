@@ -179,9 +179,6 @@ int scsi_target_map_with(struct scsi_target *target, unsigned lun, struct volume
 int scsi_target_unmap(struct scsi_target *target, unsigned lun);
 /** Where a connection to this target should live; NULL when no LUN is mapped. Any thread. */
 struct loop *scsi_target_home(struct scsi_target *target);
-/** Any thread: the mapped LUNs; volumes with a reference each. */
-struct scsi_lun_info { unsigned lun; struct volume *vol; };
-size_t scsi_target_luns(struct scsi_target *target, struct scsi_lun_info *ret, size_t max);
 
 /* -- what a nexus sees (LUN masking) -- */
 

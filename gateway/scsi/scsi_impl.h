@@ -182,13 +182,9 @@ void scsi_lu_kick(struct scsi_lu *lu);
 void scsi_lu_drop(struct scsi_task *task);
 /** On home: all of those that are aborted. */
 void scsi_lu_drop_aborted(struct scsi_lu *lu);
-/** Whether what another nexus holds keeps this command out. */
-bool scsi_lu_conflicts(const struct scsi_lu *lu, const struct scsi_itl *itl, const struct scsi_command *command,
-		       const uint8_t *cdb);
 /** Why the unit carries out nothing of these flags now: SE_NONE when it does. */
 enum scsi_error scsi_lu_state(const struct scsi_lu *lu, unsigned flags);
 
-struct scsi_itl *scsi_lu_itl(struct scsi_task *task);
 void scsi_lu_unlink_itl(struct scsi_lu *lu, struct scsi_itl *itl);
 /** Establish a unit attention for every nexus but `except` (may be NULL). */
 void scsi_lu_attention(struct scsi_lu *lu, enum scsi_ua ua, const struct scsi_itl *except);

@@ -226,23 +226,6 @@ scsi_target_home(struct scsi_target *target)
 	return NULL;
 }
 
-size_t
-scsi_target_luns(struct scsi_target *target, struct scsi_lun_info *ret, size_t max)
-{
-	size_t n = 0;
-
-	for (unsigned i = 0; i < SCSI_LUNS_MAX && n < max; i++) {
-		struct scsi_lu *lu = scsi_slot_acquire(&target->slots[i]);
-
-		if (!lu)
-			continue;
-		ret[n].lun = i;
-		ret[n++].vol = volume_ref(lu->vol);
-		scsi_slot_release(&target->slots[i]);
-	}
-	return n;
-}
-
 /* -- LUN addressing, SAM-5 4.7 ------------------------------------------- */
 
 int

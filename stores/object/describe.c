@@ -7,7 +7,7 @@
 #include "common/util.h"
 #include "stores/object/object.h"
 
-const char *
+static const char *
 object_op_name(enum object_op op)
 {
 	static const char *const names[OBJECT_OP_COUNT] = {
@@ -18,7 +18,7 @@ object_op_name(enum object_op op)
 	return names[op];
 }
 
-const char *
+static const char *
 object_fence_name(int fence)
 {
 	return fence == OBJECT_FENCED ? "fenced" : fence == OBJECT_UNFENCED ? "unfenced" : "unknown";

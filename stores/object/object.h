@@ -146,8 +146,6 @@ void object_store_free(struct object_store *store);
 void object_store_describe(struct object_store *store, struct object_description *ret);
 /** The same and the counters as a JSON object, for volume.json and metrics.  NULL without memory. */
 json_t *object_store_json(struct object_store *store);
-const char *object_op_name(enum object_op op);
-const char *object_fence_name(int fence);
 
 /** What all stores of this process together may take of a network; 0 = no cap.  Any thread, at any time. */
 struct object_limits {
