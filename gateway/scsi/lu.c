@@ -109,6 +109,18 @@ static const enum scsi_error attention_error[UA_COUNT] = {
 	[UA_RES_RELEASED] = SE_UA_RES_RELEASED, [UA_REG_PREEMPTED] = SE_UA_REG_PREEMPTED,
 };
 
+/* Before a nexus is made known, too: who reads the size for the first time was not told of another one. */
+static void
+notice_size(struct scsi_lu *lu)
+{
+	uint64_t size = atomic_load_explicit(&lu->vol->size, memory_order_relaxed);
+
+	if (size == lu->size_seen)
+		return;
+	lu->size_seen = size;
+	scsi_lu_attention(lu, UA_CAPACITY_CHANGED, NULL);
+}
+
 /* A nexus is made known to a unit by its first command there: what happened
  * before is covered by the power-on attention. */
 static struct scsi_itl *
@@ -119,6 +131,7 @@ scsi_lu_itl(struct scsi_task *task)
 
 	if (itl->linked)
 		return itl;
+	notice_size(lu);
 	*itl = (struct scsi_itl){
 		.nexus = task->nexus,
 		.lun = (uint16_t)(task->slot - task->nexus->target->slots),
@@ -176,14 +189,10 @@ scsi_lu_attention(struct scsi_lu *lu, enum scsi_ua ua, const struct scsi_itl *ex
 enum scsi_error
 scsi_lu_take_attention(struct scsi_lu *lu, struct scsi_itl *itl)
 {
-	uint64_t size = atomic_load_explicit(&lu->vol->size, memory_order_relaxed);
 	uint64_t inventory = scsi_inventory(itl->nexus);
 	uint64_t accesses = atomic_load_explicit(&itl->nexus->target->access_changes, memory_order_acquire);
 
-	if (size != lu->size_seen) {
-		lu->size_seen = size;
-		scsi_lu_attention(lu, UA_CAPACITY_CHANGED, NULL);
-	}
+	notice_size(lu);
 	for (unsigned ua = 0; itl->ua && ua < UA_COUNT; ua++) {
 		if (!(itl->ua & 1u << ua))
 			continue;

@@ -114,6 +114,19 @@ START_TEST(capacity_changes)
 }
 END_TEST
 
+START_TEST(capacity_is_news_to_who_was_there)
+{
+	start(_i);
+	expect_sense(0, TUR, 0x062900);
+	expect_good(0, TUR);
+	atomic_store(&rig.disk->vol.size, 4u << 20);
+	expect_sense(1, TUR, 0x062900);
+	expect_good(1, TUR);
+	expect_sense(0, TUR, 0x062a09);
+	rig_fini(&rig);
+}
+END_TEST
+
 START_TEST(luns_change)
 {
 	struct disk *second;
@@ -770,6 +783,7 @@ main(void)
 		power_on_first,
 		request_sense_takes_it,
 		capacity_changes,
+		capacity_is_news_to_who_was_there,
 		luns_change,
 		no_such_lun,
 		ordered_waits_and_holds,
