@@ -282,14 +282,12 @@ client_misuse(const struct cli *cli, const char *text)
 	return EXIT_USAGE;
 }
 
-int
-client_fail(const struct cli *cli, int err, const struct errinfo *info)
+void
+client_print_failure(bool json, int err, const char *text)
 {
-	char buf[sizeof(info->text) + 64];
-	const char *text = in_words_given(cli, err_words(info, err), buf, sizeof(buf));
 	json_t *object;
 
-	if (cli_has(cli, "json")) {
+	if (json) {
 		object = json_pack("{s:{s:s, s:s}}", "error", "code", err_name(err), "text", text);
 		if (!object) /* words that are not UTF-8: a file's name, say */
 			object = json_pack("{s:{s:s, s:s}}", "error", "code", err_name(err), "text",
@@ -299,6 +297,15 @@ client_fail(const struct cli *cli, int err, const struct errinfo *info)
 		json_decref(object);
 	}
 	fprintf(stderr, "lungate: %s\n", text);
+}
+
+int
+client_fail(const struct cli *cli, int err, const struct errinfo *info)
+{
+	char buf[sizeof(info->text) + 64];
+
+	client_print_failure(cli_has(cli, "json"), err,
+			     in_words_given(cli, err_words(info, err), buf, sizeof(buf)));
 	return exit_code_of(err);
 }
 

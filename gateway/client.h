@@ -23,6 +23,9 @@ int client_run(const struct cli *cli, json_t **ret);
 /** Print a failure (as JSON with --json) and return its exit code. */
 int client_fail(const struct cli *cli, int err, const struct errinfo *info);
 
+/** The same for a command line that could not be read. */
+void client_print_failure(bool json, int err, const char *text);
+
 /** The command line is not right in a way that its table cannot tell: print what is, EXIT_USAGE. */
 int client_misuse(const struct cli *cli, const char *text);
 

@@ -2,10 +2,22 @@
 /* One program: `lungate COMMAND`.  What the commands are stands in the cli_*.c files. */
 #include <locale.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/jsonconf.h"
 #include "gateway/cli_commands.h"
+#include "gateway/client.h"
 #include "gateway/exitcode.h"
+
+/* Asked of a command line that could not be read. */
+static bool
+wants_json(int argc, char *const *argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (!strcmp(argv[i], "--json") || !strcmp(argv[i], "-j"))
+			return true;
+	return false;
+}
 
 int
 main(int argc, char **argv)
@@ -23,7 +35,7 @@ main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (cli_parse(commands, n, argc, argv, &cli, &info)) {
-		fprintf(stderr, "lungate: %s\n", info.text);
+		client_print_failure(wants_json(argc, argv), -EINVAL, info.text);
 		return EXIT_USAGE;
 	}
 	if (cli.version) {
