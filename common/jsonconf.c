@@ -184,6 +184,19 @@ json_wipe_freed(void)
 
 /* -- documents -------------------------------------------------------------- */
 
+/* What editors and other programs' habits leave in a file, and no parser calls by its name. */
+static const char *
+advice(const char *text, size_t len, const char *error)
+{
+	if (len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3))
+		return "; it begins with a byte order mark: save it as UTF-8 without one";
+	if (memchr(text, 0, len))
+		return "; there is a NUL byte in it";
+	if (strstr(error, " near '/'") || strstr(error, " near '#'"))
+		return "; JSON has no comments";
+	return "";
+}
+
 int
 json_doc_parse(const char *name, const char *text, size_t len, struct json_doc *ret, struct errinfo *info)
 {
@@ -200,13 +213,14 @@ json_doc_parse(const char *name, const char *text, size_t len, struct json_doc *
 	doc.text[len] = '\0';
 	doc.root = json_loadb(doc.text, len, JSON_REJECT_DUPLICATES, &error);
 	if (!doc.root) {
+		const char *hint = advice(doc.text, len, error.text);
 		char *near = strstr(error.text, " near ");
 
 		/* the words that follow are the file's: they may be a secret */
 		if (near && strstr(doc.text, "\"secret\""))
 			*near = 0;
-		(void)err_set(info, LG_ECONFIG, "%s:%d:%d: %s", name, max_of(error.line, 1),
-			      max_of(error.column, 1), error.text);
+		(void)err_set(info, LG_ECONFIG, "%s:%d:%d: %s%s", name, max_of(error.line, 1),
+			      max_of(error.column, 1), error.text, hint);
 		json_doc_fini(&doc);
 		return LG_ECONFIG;
 	}

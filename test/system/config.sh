@@ -19,6 +19,15 @@ printf '{\n  "listen": ["127.0.0.1:0"],\n  "threads" 2\n}\n' >"$config"
 bad "$config:3:"
 write_config '"volums": []'
 bad "$config:7:3: volums: unknown key; did you mean \"volumes\"?"
+{ printf '\357\273\277'; cat "$config"; } >"$work/bom.json"
+expect 5 "$lungate" config check "$work/bom.json"
+says "bom.json:1:1:"
+says "it begins with a byte order mark"
+{ echo '// mine'; cat "$config"; } >"$work/comment.json"
+expect 5 "$lungate" config check "$work/comment.json"
+says "comment.json:1:1:"
+says "JSON has no comments"
+
 write_config '"volumes": [{"name": "a", "store": "ram:", "size": 1000}]'
 bad "$config:7:54: volumes[0].size: must be a multiple of the block size, 512"
 write_config '"volumes": [{"name": "a", "store": "ram:", "size": "1M"}, {"name": "a", "store": "ram:", "size": "1M"}]'
