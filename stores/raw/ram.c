@@ -17,6 +17,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/bytes.h"
 #include "common/log.h"
@@ -391,13 +392,28 @@ chunks_of(const struct ram *r, uint64_t npages)
 	return ((npages << PAGE_SHIFT) + r->vol.chunk_size - 1) / r->vol.chunk_size;
 }
 
+static uint64_t
+machine_pages(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), bytes = sysconf(_SC_PAGESIZE);
+
+	return pages > 0 && bytes > 0 ? ((uint64_t)pages * (uint64_t)bytes) >> PAGE_SHIFT : UINT64_MAX;
+}
+
 static int
 grow(struct ram *r, uint64_t npages)
 {
 	uint64_t had = chunks_of(r, r->npages), chunks = chunks_of(r, npages);
-	struct page **table = calloc(npages, sizeof(*table));
-	uint32_t *counts = calloc(chunks, sizeof(*counts));
-	int rc = table && counts ? arena_add(r, npages) : -ENOMEM;
+	struct page **table;
+	uint32_t *counts;
+	int rc;
+
+	/* its tables alone, which are in use at once, could end the daemon */
+	if (npages > machine_pages())
+		return -ENOMEM;
+	table = calloc(npages, sizeof(*table));
+	counts = calloc(chunks, sizeof(*counts));
+	rc = table && counts ? arena_add(r, npages) : -ENOMEM;
 
 	if (rc) {
 		free(table);
@@ -554,7 +570,7 @@ ram_open(const struct volume_spec *spec, struct loop *loop, struct arena *arena,
 	if (!rc) {
 		rc = grow(r, align_up(spec->size, PAGE_SIZE_BYTES) >> PAGE_SHIFT);
 		if (rc)
-			err_set(info, rc, "volume %s: no room in memory for %s", spec->name,
+			err_set(info, rc, "volume %s: this machine has no memory for %s", spec->name,
 				size_format(spec->size, text, sizeof(text)));
 	}
 	if (rc) {

@@ -33,6 +33,8 @@ keep
 row 2 "Usage:"
 row 2 "unknown command 'volum'; did you mean 'volume'?" volum list
 row 2 "unknown command 'xyzzy'; 'lungate --help' lists them" xyzzy
+row 2 '"text": "unknown command ' xyzzy --json
+row 2 '"code": "EINVAL"' volume create a --size x --json
 row 2 "unknown option -x; see 'lungate volume list --help'" volume list -x
 row 0 "Usage:" help
 row 0 "lungate volume create NAME" help volume create
@@ -114,12 +116,14 @@ cmp "$work/theirs" "$work/theirs.copy" || fail "a file that was there before is 
 row 5 "is a directory; name a file in it, or use dir:" $new --store "file:$work" --size 1M
 row 5 "is not a block device" $new --store "block:$config"
 row 7 "no credentials: set AWS_ACCESS_KEY_ID" $new --store 's3://bucket/p?endpoint=http://127.0.0.1:1' --size 1M
-row 3 "the store holds no such volume" $new --store "$d" --existing
+row 3 "the store holds no such volume; check its name and the store, or make it" $new --store "$d" --existing
 row 4 'there is a volume "ram1" already' volume create ram1 --store ram: --size 1M
 row 3 'there is no volume "disk"; did you mean "disk1"?' volume show disk
 row 3 "there is no volume \"nothing\"; 'lungate volume list' shows them" volume show nothing
 row 3 'did you mean "disk1"?' map dsik1
 row 3 'did you mean "disk1"?' volume resize disk --size 128M
+row 8 "this machine has no memory for 1.0 PiB" $new --store ram: --size 1P
+row 8 "" volume resize ram1 --size 1P
 row 2 "--size is missing" volume resize disk1
 row 5 "if that is meant, add --shrink" volume resize disk1 --size 32M
 row 5 "--size: must be at least 512" volume resize disk1 --size 0 --shrink
