@@ -4,7 +4,7 @@
  *
  * States of a failed volume, under `change`: waiting (retry_ns set) -> held (HOLD_OPENING, without `change`, for
  * a store that does not answer takes its time) -> online, its LUNs mapped, or waiting for longer.  What only an
- * administrator can mend (hopeless) stays as it is.
+ * administrator can mend (hopeless) waits for one to ask.
  *
  * Threads: its own, and reopener_hurry() from any.
  * Failure: a volume stays failed and is tried again; `why` says what it was the last time.
@@ -18,6 +18,7 @@
 #include "gateway/daemon.h"
 
 #define SECOND_NS 1000000000ull
+#define DUE_NOW 1ull /* an administrator asked: what had to be mended may have been */
 #define PAUSE_FIRST_S 1u
 #define PAUSE_MAX_S 30u
 
@@ -50,7 +51,8 @@ next_due(struct daemon *daemon, uint64_t *ret_ns)
 	for (size_t i = 0; i < daemon->nvolumes; i++) {
 		struct daemon_volume *volume = daemon->volumes[i];
 
-		if (volume->vol || volume->hold != HOLD_NONE || hopeless(volume->err))
+		if (volume->vol || volume->hold != HOLD_NONE ||
+		    (hopeless(volume->err) && volume->retry_ns != DUE_NOW))
 			continue;
 		if (!volume->retry_ns)
 			volume->retry_ns = t + pause_ns(volume->retries);
@@ -66,7 +68,7 @@ static void
 all_due(struct daemon *daemon)
 {
 	for (size_t i = 0; i < daemon->nvolumes; i++)
-		daemon->volumes[i]->retry_ns = 1;
+		daemon->volumes[i]->retry_ns = DUE_NOW;
 }
 
 static void

@@ -89,6 +89,16 @@ says "the journal directory $work/fast: No such file or directory"
 mv "$work/slow" "$work/fast"
 until_state journal online
 
+echo "-- its journal was away, which waiting does not mend, and is brought back"
+kill -KILL "$daemon"
+wait "$daemon" || true
+mv "$work/fast/journal" "$work/away"
+start_daemon
+[ "$(state_of journal)" = failed ] || fail "a volume whose journal is missing was opened"
+mv "$work/away" "$work/fast/journal"
+kill -HUP "$daemon"
+until_state journal online
+
 echo "-- one that is tried again can be deleted, and ends with the daemon"
 stop_daemon
 mv "$work/here" "$work/hidden"
