@@ -580,8 +580,10 @@ open_engine(struct opening *o)
 	int r = volume_json_get(&o->bucket, &bv, o->info);
 
 	if (r == -ENOENT)
-		return err_set(o->info, r, "the store holds no such volume; check its name and the store, or make it: volume "
-			       "create, or once serve --create-missing");
+		return err_set(
+			o->info, r,
+			"the store holds no such volume; check its name and the store, or make it: 'lungate "
+			"volume create', or 'lungate serve --create-missing' once");
 	if (r < 0)
 		return r;
 	fill_geometry(eng, &bv);

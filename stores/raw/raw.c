@@ -64,7 +64,7 @@ explain(struct errinfo *info, int rc, const char *name, const char *what, const 
 		int err;
 		const char *advice;
 	} table[] = {
-		{-ENOENT, "check the path, or create the volume"},
+		{-ENOENT, "check the path, or create the volume, as 'lungate serve --create-missing' does"},
 		{-EACCES, "give the user of lungate read and write permission on it"},
 		{-EPERM, "give the user of lungate read and write permission on it"},
 		{-EROFS, "remount its file system read-write, or make the volume read-only"},
@@ -124,7 +124,8 @@ raw_create(struct volume_spec *spec, struct loop *loop, struct arena *arena, str
 	if (rc && rc != -ENOENT)
 		return explain(info, rc, spec->name, "look at", path);
 	if (rc && device)
-		return explain(info, rc, spec->name, "use device", path);
+		return err_set(info, rc, "volume %s: there is no device %s; check the path", spec->name,
+			       path);
 	if (rc && !spec->size)
 		return err_set(info, LG_ECONFIG, "volume %s: %s does not exist; give a size to create it",
 			       spec->name, path);
@@ -337,7 +338,7 @@ open_file(struct raw *raw, struct vfs *vfs, const struct volume_spec *spec, uint
 	if (rc == -EWOULDBLOCK)
 		return err_set(
 			info, -EBUSY,
-			"volume %s: %s is in use by another process (flock); stop it, or use another file",
+			"volume %s: %s is in use (flock), by another volume or another process; stop it, or use another file",
 			spec->name, raw->path);
 	return rc ? explain(info, rc, spec->name, "lock", raw->path) : 0;
 }

@@ -110,7 +110,7 @@ head -c 1048576 /dev/urandom >"$work/theirs"
 cp "$work/theirs" "$work/theirs.copy"
 exec 8<"$work/theirs"
 flock -x 8
-row 4 "is in use by another process" $new --store "file:$work/theirs" --size 1M
+row 4 "is in use (flock), by another volume or another process" $new --store "file:$work/theirs" --size 1M
 exec 8<&-
 cmp "$work/theirs" "$work/theirs.copy" || fail "a file that was there before is gone with a volume that was not made"
 row 5 "is a directory; name a file in it, or use dir:" $new --store "file:$work" --size 1M
