@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "common/bytes.h"
 #include "common/log.h"
@@ -189,6 +190,28 @@ check_directories(const struct config_volume *conf, struct errinfo *info)
 			: check_directory("the store directory", conf->store + 4, info);
 
 	return r ? r : check_journal_dir(conf, info);
+}
+
+/* Its journal is reserved at once: one that cannot be must not take all that is left of the disk before that shows. */
+static int
+check_room(const struct volume_spec *spec, struct errinfo *info)
+{
+	uint64_t needed = spec->journal_size ? spec->journal_size : VOLUME_JOURNAL_DEFAULT, room;
+	char sizes[2][16];
+	struct statvfs st;
+
+	if (strcmp(config_store_kind(spec->store), "chunked") != 0 || !spec->journal_dir ||
+	    statvfs(spec->journal_dir, &st))
+		return 0;
+	room = (uint64_t)st.f_bfree * st.f_frsize;
+	if (needed <= room)
+		return 0;
+	return err_set(
+		info, -ENOSPC,
+		"journal_size: %s is more than the %s that are free in %s; make it smaller, or have the "
+		"journal elsewhere (journal_dir)",
+		size_format(needed, sizes[0], sizeof(sizes[0])),
+		size_format(room, sizes[1], sizeof(sizes[1])), spec->journal_dir);
 }
 
 static int
@@ -488,6 +511,9 @@ make_volume(struct daemon *daemon, struct daemon_volume *volume, bool *existing,
 		if (!spec.size && strncmp(spec.store, "block:", 6) != 0 &&
 		    strncmp(spec.store, "/dev/", 5) != 0)
 			return err_set(info, -EINVAL, "size: is missing: how large shall it be?");
+		r = check_room(&spec, info);
+		if (r)
+			return r;
 		r = volume_create(&spec, volume->loop, daemon->arena, info);
 		if (r)
 			return r;

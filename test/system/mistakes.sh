@@ -99,6 +99,8 @@ row 3 "the journal directory $work/none: No such file or directory; make it firs
 [ ! -e "$work/none" ] || fail "a journal directory was made"
 [ ! -e "$work/store/new" ] || fail "the volume was made without its journal's directory"
 row 3 "the journal directory $config is not a directory" $new --store "$d" --size 1M --journal-dir "$config"
+row 8 "--journal-size: 7.8 PiB is more than the " $new --store "$d" --size 1M --journal-size 8000T
+[ ! -e "$work/store/new" ] || fail "the volume was made without room for its journal"
 row 5 "--commit-interval: must be at most 604800" $new --store "$d" --size 1M --commit-interval 604801
 row 5 "has at most 16P" $new --store "$d" --size 17P
 row 5 'NAME: volume name "New"' volume create New --store ram: --size 1M
