@@ -370,8 +370,8 @@ START_TEST(rot_is_never_silent)
 		tried++;
 		end();
 	}
-	/* some hit nothing of value, some hit headers */
-	ck_assert_uint_gt(refused, 20);
+	/* some hit nothing of value, some hit headers: 20 to 24, for how records are cut depends on the speed */
+	ck_assert_uint_gt(refused, tried / 10);
 	ck_assert_uint_lt(refused, tried);
 }
 END_TEST
