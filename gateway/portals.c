@@ -277,6 +277,10 @@ daemon_portal_add(struct daemon *daemon, const char *address, uint16_t group, ch
 			"\"%.80s\" is no portal address: it takes an address and a port in numbers, as "
 			"127.0.0.1:3260 or [::1]:3260",
 			address);
+	for (size_t i = 0; i < daemon->nportals; i++)
+		if (!strcmp(daemon->portals[i].bound, address))
+			return err_set(info, -EEXIST, "there is a portal %s already, in group %u", address,
+				       daemon->portals[i].group);
 	r = learn_group(daemon, group, info);
 	if (!r)
 		r = open_portal(daemon, address, group, info);

@@ -179,7 +179,8 @@ row 3 'add --mutual' target account remove "$iqn" us
 
 echo "-- portals, ways and sessions"
 row 5 "is no portal address" portal add localhost:3260
-row 4 "the port is in use" portal add "$portal"
+row 4 "there is a portal $portal already, in group 1" portal add "$portal"
+row 4 "the port is in use" portal add "0.0.0.0:${portal##*:}"
 row 5 "--group: must be at most 65535" portal add 127.0.0.1:0 --group 65536
 row 5 "--group: must be at least 1" portal add 127.0.0.1:0 --group 0
 row 3 'there is no portal "127.0.0.1:1"' portal remove 127.0.0.1:1

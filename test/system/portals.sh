@@ -30,7 +30,7 @@ second=$(jq -r .bound "$work/out")
 expect 0 ctl portal list
 says "$second"
 expect 4 ctl portal add "$second" --group 3
-says "in use"
+says "there is a portal $second already, in group 2"
 expect 5 ctl portal add localhost:3260
 expect 5 ctl portal add 127.0.0.1:3260 --group 0
 expect 3 ctl portal remove 127.0.0.1:1
