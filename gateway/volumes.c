@@ -288,8 +288,8 @@ daemon_volume_open(struct daemon *daemon, struct daemon_volume *volume)
 		r = open_volume(daemon, volume, &info);
 	if (r) {
 		volume_failed(daemon, volume, r, plain_words(volume->conf.name, info.text));
-		log_write(r == before ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "volume %s: %s", volume->conf.name,
-			  volume->why);
+		log_at(r == before ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "volume %s: %s", volume->conf.name,
+		       volume->why);
 		return r;
 	}
 	log_info("volume %s: online, %s, %s", volume->conf.name,

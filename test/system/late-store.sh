@@ -112,4 +112,5 @@ for _ in $(seq 100); do
 done
 [ -z "$(state_of here)" ] || fail "the volume is still there"
 stop_daemon
+! grep -q ' debug ' "$work/daemon.log" || fail "what fails as before is told again and again, below the level of the log"
 echo "PASS"
