@@ -266,6 +266,31 @@ find_command(const struct cli_command *commands, size_t n, int argc, char *const
 	return 0;
 }
 
+/* What goes into JSON is text; a path may hold any bytes. */
+static bool
+is_text(const char *value)
+{
+	json_t *text = json_string(value);
+	bool yes = text;
+
+	json_decref(text);
+	return yes;
+}
+
+static int
+check_text(const struct cli *cli, struct errinfo *info)
+{
+	for (size_t i = 0; i < cli->nargs; i++)
+		if (cli->command->args[i].json && !is_text(cli->args[i]))
+			return err_set(info, -EINVAL, "%s: its bytes are not UTF-8",
+				       cli->command->args[i].name);
+	for (size_t i = 0; i < cli->nvalues; i++)
+		if (cli->values[i].option->json && cli->values[i].value && !is_text(cli->values[i].value))
+			return err_set(info, -EINVAL, "--%s: its bytes are not UTF-8",
+				       cli->values[i].option->name);
+	return 0;
+}
+
 static int
 check_args(const struct cli *cli, struct errinfo *info)
 {
@@ -281,7 +306,7 @@ check_args(const struct cli *cli, struct errinfo *info)
 			return err_set(info, -EINVAL, "%s: '%s' is not a whole number", command->args[i].name,
 				       cli->args[i]);
 	}
-	return 0;
+	return check_text(cli, info);
 }
 
 int

@@ -105,6 +105,7 @@ row 5 "--commit-interval: must be at most 604800" $new --store "$d" --size 1M --
 row 5 "has at most 16P" $new --store "$d" --size 17P
 row 5 'NAME: volume name "New"' volume create New --store ram: --size 1M
 row 5 "--store: must begin with s3://" $new --store dri:/x --size 1M
+row 2 "--store: its bytes are not UTF-8" $new --store "file:$work/"$'\xff' --size 1M
 row 5 "--store: needs an absolute path" $new --store dir:x --size 1M
 row 3 "make it first: mkdir -p" $new --store "dir:$work/none" --size 1M
 row 3 "make it first: mkdir -p" $new --store "file:$work/none/image" --size 1M
