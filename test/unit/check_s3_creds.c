@@ -226,6 +226,12 @@ START_TEST(test_file)
 	path = file("credentials", "KEY:sec:ret\n", 0600);
 	ck_assert_int_eq(refresh(path, NULL), 0);
 	expect("KEY", "sec:ret", "");
+	/* nobody writes into it */
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	ck_assert_int_eq(refresh(path, NULL), LG_ECONFIG);
+	ck_assert_ptr_nonnull(strstr(info.text, "not a small regular file"));
+	ck_assert_int_eq(unlink(path), 0);
 	path = file("credentials", "nothing here\n", 0600);
 	ck_assert_int_eq(refresh(path, NULL), LG_ECONFIG);
 	ck_assert_int_eq(refresh("/nonexistent/file", NULL), -ENOENT);

@@ -124,7 +124,8 @@ slurp(const char *path, bool private, char **ret, struct errinfo *info)
 	struct stat st;
 	char *text;
 	ssize_t n;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	/* a FIFO must not hold us up before it is refused */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	if (fd < 0)
 		return err_set(info, -errno, "%s: %s", path, err_text(-errno));
@@ -439,6 +440,11 @@ s3_creds_new(const char *file, const char *profile, const struct s3_outside *out
 		creds->file = strdup(file);
 	if (profile && profile[0])
 		creds->profile = strdup(profile);
+	/* without its name another source would be asked */
+	if ((file && file[0] && !creds->file) || (profile && profile[0] && !creds->profile)) {
+		s3_creds_free(creds);
+		return -ENOMEM;
+	}
 	*ret = creds;
 	return 0;
 }

@@ -384,6 +384,7 @@ refresh_run(struct loop_work *work)
 {
 	struct s3_lane *lane = container_of(work, struct s3_lane, refresh);
 
+	lane->refresh_info.text[0] = '\0';
 	lane->refresh_rc = s3_creds_refresh(lane->s3->creds, &lane->refresh_info);
 }
 
@@ -397,7 +398,8 @@ refresh_done(struct loop_work *work)
 	lane->refreshing = false;
 	lane->parked.head = NULL;
 	if (lane->refresh_rc && log_ratelimit(&lane->s3->log_state, 10000))
-		log_warn("%s: credentials: %s", lane->s3->store.url, lane->refresh_info.text);
+		log_warn("%s: credentials: %s", lane->s3->store.url,
+			 err_words(&lane->refresh_info, lane->refresh_rc));
 	while (parked.head) {
 		struct s3_call *call = pop(&parked);
 		bool due;
