@@ -248,27 +248,43 @@ read_all(int fd, char *text, size_t room, size_t *ret_len)
 	return 0;
 }
 
+/* How much it may hold: what a pipe holds is seen when it has been read.  Negative with words. */
+static ssize_t
+room_of(int fd, const char *path, struct errinfo *info)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_set(info, -errno, "%s: %s", path, err_text(-errno));
+	if (!S_ISREG(st.st_mode))
+		return FILE_MAX + 1;
+	return st.st_size > (off_t)FILE_MAX ? FILE_MAX + 1 : st.st_size;
+}
+
 int
 json_doc_load(const char *path, struct json_doc *ret, struct errinfo *info)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct stat st;
+	ssize_t room;
 	char *text;
 	size_t len = 0;
 	int rc;
 
 	if (fd < 0)
 		return err_set(info, -errno, "%s: %s", path, err_text(-errno));
-	if (fstat(fd, &st) < 0 || st.st_size > (off_t)FILE_MAX) {
+	room = room_of(fd, path, info);
+	if (room < 0) {
 		close(fd);
-		return err_set(info, -EFBIG, "%s: larger than %u bytes: not a configuration file", path,
-			       FILE_MAX);
+		return (int)room;
 	}
-	text = malloc((size_t)st.st_size + 1);
-	rc = text ? read_all(fd, text, (size_t)st.st_size, &len) : -ENOMEM;
+	text = malloc((size_t)room + 1);
+	rc = text ? read_all(fd, text, (size_t)room, &len) : -ENOMEM;
 	close(fd);
 	if (rc < 0)
 		(void)err_set(info, rc, "%s: %s", path, err_text(rc));
+	else if (len > FILE_MAX)
+		rc = err_set(info, -EFBIG, "%s: larger than %u bytes: not a configuration file", path,
+			     FILE_MAX);
 	else
 		rc = json_doc_parse(path, text, len, ret, info);
 	if (text)

@@ -125,9 +125,22 @@ START_TEST(load_explains_files)
 {
 	struct errinfo info = {""};
 	struct json_doc doc = {0};
+	char path[32];
+	int fds[2];
 
 	ck_assert_int_eq(json_doc_load("/nonexistent/lungate.json", &doc, &info), -ENOENT);
 	ck_assert_ptr_nonnull(strstr(info.text, "/nonexistent/lungate.json"));
+	ck_assert_int_eq(json_doc_load("/dev/zero", &doc, &info), -EFBIG);
+	ck_assert_int_eq(json_doc_load("/", &doc, &info), -EISDIR);
+	/* a pipe does not know how much comes */
+	ck_assert_int_eq(pipe(fds), 0);
+	ck_assert_int_eq(write(fds[1], "{\"a\": 7}\n", 9), 9);
+	close(fds[1]);
+	(void)snprintf(path, sizeof(path), "/dev/fd/%d", fds[0]);
+	ck_assert_msg(!json_doc_load(path, &doc, &info), "%s", info.text);
+	ck_assert_int_eq(json_integer_value(json_object_get(doc.root, "a")), 7);
+	json_doc_fini(&doc);
+	close(fds[0]);
 }
 END_TEST
 
