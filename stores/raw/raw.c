@@ -294,7 +294,28 @@ file_size(struct raw *raw, uint64_t *ret)
 }
 
 static int
-check_kind(const struct raw *raw, const struct volume_spec *spec, struct errinfo *info)
+check_kind(const struct raw *raw, const struct volume_spec *spec, mode_t mode, struct errinfo *info)
+{
+	if (raw->device ? S_ISBLK(mode) : S_ISREG(mode))
+		return 0;
+	return err_set(info, raw->device ? -ENOTBLK : LG_ECONFIG, "volume %s: %s is not a %s; use %s:%s",
+		       spec->name, raw->path, raw->device ? "block device" : "file",
+		       S_ISBLK(mode) ? "block" : "file", raw->path);
+}
+
+/* open(2) of a FIFO would wait for somebody at its other end. */
+static int
+check_path(const struct raw *raw, const struct vfs *vfs, const struct volume_spec *spec, struct errinfo *info)
+{
+	struct stat st;
+
+	if (vfs != vfs_posix() || stat(raw->path, &st) || !S_ISFIFO(st.st_mode))
+		return 0;
+	return check_kind(raw, spec, st.st_mode, info);
+}
+
+static int
+check_file(const struct raw *raw, const struct volume_spec *spec, struct errinfo *info)
 {
 	struct stat st;
 
@@ -302,11 +323,7 @@ check_kind(const struct raw *raw, const struct volume_spec *spec, struct errinfo
 		return 0;
 	if (fstat(raw->file->fd, &st))
 		return explain(info, -errno, spec->name, "look at", raw->path);
-	if (raw->device ? S_ISBLK(st.st_mode) : S_ISREG(st.st_mode))
-		return 0;
-	return err_set(info, raw->device ? -ENOTBLK : LG_ECONFIG, "volume %s: %s is not a %s; use %s:%s",
-		       spec->name, raw->path, raw->device ? "block device" : "file",
-		       S_ISBLK(st.st_mode) ? "block" : "file", raw->path);
+	return check_kind(raw, spec, st.st_mode, info);
 }
 
 static int
@@ -315,11 +332,14 @@ open_file(struct raw *raw, struct vfs *vfs, const struct volume_spec *spec, uint
 {
 	int flags = (spec->read_only ? O_RDONLY : O_RDWR) | O_DIRECT |
 		    (raw->device && !spec->read_only ? O_EXCL : 0);
-	int rc = vfs->ops->open(vfs, raw->path, flags, 0, &raw->file);
+	int rc = check_path(raw, vfs, spec, info);
 
 	if (rc)
+		return rc;
+	rc = vfs->ops->open(vfs, raw->path, flags, 0, &raw->file);
+	if (rc)
 		return explain(info, rc, spec->name, "open", raw->path);
-	rc = check_kind(raw, spec, info);
+	rc = check_file(raw, spec, info);
 	if (rc)
 		return rc;
 	rc = file_size(raw, ret_bytes);

@@ -430,6 +430,8 @@ expect_create(const char *s, uint64_t size, int rc, const char *word)
 START_TEST(test_words)
 {
 	char dir_store[80], block_store[112];
+	struct volume_spec spec;
+	struct errinfo info;
 	struct stat st;
 
 	(void)snprintf(dir_store, sizeof(dir_store), "file:%s", folder);
@@ -453,6 +455,13 @@ START_TEST(test_words)
 	expect_open(dir_store, 0, -EISDIR, folder);
 	ck_assert_int_eq(truncate(path, 0), 0);
 	expect_open(store, 0, -EINVAL, "empty");
+	/* reading from it would wait for a writer */
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	spec = spec_of(0, 512, false);
+	spec.read_only = true;
+	ck_assert_int_eq(volume_open(&spec, loop, arena, &vol, &info), LG_ECONFIG);
+	ck_assert_ptr_nonnull(strstr(info.text, "not a file"));
 }
 END_TEST
 
