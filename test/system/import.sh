@@ -108,18 +108,10 @@ stop_daemon
 start_daemon
 ! grep -q 'disk3.*was cut off' "$work/daemon.log" || fail "the daemon tells of an import that never was"
 
-server=$builddir/test/services/fakes3
-if [ -x "$server" ]; then
+if [ -n "$fakes3" ]; then
 	echo "-- from a bucket into the same bucket, while requests fail"
-	mkfifo "$work/env"
-	"$server" >"$work/env" &
-	while IFS='=' read -r name value; do
-		declare "$name=$value"
-		[ "$name" != S3_SERVER ] || break
-	done <"$work/env"
+	start_fakes3
 	stop_daemon
-	export AWS_ACCESS_KEY_ID=$S3_ACCESS_KEY AWS_SECRET_ACCESS_KEY=$S3_SECRET_KEY AWS_REGION=$S3_REGION
-	export AWS_EC2_METADATA_DISABLED=true no_proxy='*'
 	for f in "$gotgt"/*; do
 		curl -sSf --aws-sigv4 aws:amz:us-east-1:s3 --user "$S3_ACCESS_KEY:$S3_SECRET_KEY" \
 			-H "x-amz-content-sha256: $(sha256sum "$f" | cut -d' ' -f1)" -T "$f" \

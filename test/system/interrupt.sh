@@ -33,25 +33,15 @@ for round in 1 2 3 4 5 6; do
 	! probes || fail "probes are left: $(find "$work/store" -type f)"
 done
 
-server=$builddir/test/services/fakes3
-[ -x "$server" ] || skip "libmicrohttpd is missing: apt-get install libmicrohttpd-dev"
 command -v curl >/dev/null || skip "curl is missing"
-mkfifo "$work/env"
-"$server" >"$work/env" &
-while IFS='=' read -r name value; do
-	declare "$name=$value"
-	[ "$name" != S3_SERVER ] || break
-done <"$work/env"
-export AWS_ACCESS_KEY_ID=$S3_ACCESS_KEY AWS_SECRET_ACCESS_KEY=$S3_SECRET_KEY AWS_REGION=$S3_REGION
-export AWS_EC2_METADATA_DISABLED=true no_proxy='*'
-faults() { curl -sSf -X POST "$S3_ENDPOINT/_control?$1" >"$work/faults"; }
+start_fakes3
 store="s3://$S3_BUCKET/vols?endpoint=$S3_ENDPOINT"
 
 echo "-- volume create, and changes that wait for it"
 write_config
 cp "$config" "$work/kept.json"
 start_daemon
-faults 'error-before=1000' # it tries again for 20 s
+control_fake 'error-before=1000' # it tries again for 20 s
 "$lungate" volume create slow --control "$control" --size 64M --store "$store" --journal-size 256M >"$work/slow" 2>&1 &
 slow=$!
 tried() { curl -sSf "$S3_ENDPOINT/_control" | grep -q '^error-before=[1-9]'; }
@@ -63,7 +53,7 @@ clients() { [ "$(find "/proc/$daemon/fd" -lname 'socket:*' | wc -l)" -ge "$1" ];
 await clients 4
 kill -KILL $slow $waits
 wait $slow $waits 2>/dev/null || true
-faults 'error-before=0'
+control_fake 'error-before=0'
 await logged "volume slow: not made, for whoever asked for it has gone"
 expect 0 ctl target create "$iqn-2"
 expect 0 ctl volume list --json

@@ -18,17 +18,10 @@ luns() { iscsi-ls --show-luns "iscsi://$portal" >"$work/out" 2>&1 || fail iscsi-
 has_lun() { luns; grep -q "Lun:$1 .*DIRECT_ACCESS" "$work/out" || fail "LUN $1 is not there"; }
 has_no_lun() { luns; ! grep -q "Lun:$1 " "$work/out" || fail "LUN $1 is there"; }
 
-server=$builddir/test/services/fakes3 bucket='' fake=''
-if [ -x "$server" ]; then
-	mkfifo "$work/env"
-	"$server" >"$work/env" &
+bucket='' fake=''
+if [ -n "$fakes3" ]; then
+	start_fakes3
 	fake=$!
-	while IFS='=' read -r name value; do
-		declare "$name=$value"
-		[ "$name" != S3_SERVER ] || break
-	done <"$work/env"
-	export AWS_ACCESS_KEY_ID=$S3_ACCESS_KEY AWS_SECRET_ACCESS_KEY=$S3_SECRET_KEY AWS_REGION=$S3_REGION
-	export AWS_EC2_METADATA_DISABLED=true no_proxy='*'
 	bucket=", {\"name\": \"bucket\", \"store\": \"s3://$S3_BUCKET/late?endpoint=$S3_ENDPOINT\", \"size\": \"16M\"}"
 	more=', {"lun": 2, "volume": "bucket"}'
 fi

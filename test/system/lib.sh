@@ -85,3 +85,23 @@ expect() {
 
 # says WORDS: in what the last expect printed
 says() { grep -qF -- "$1" "$work/out" || fail "'$1' was not said"; }
+
+fakes3=$builddir/test/services/fakes3
+[ -x "$fakes3" ] || fakes3='' # libmicrohttpd is missing: apt-get install libmicrohttpd-dev
+
+# start_fakes3: our own S3 server, with its S3_ENDPOINT, S3_BUCKET and keys in variables, the keys in AWS_ ones too.
+start_fakes3() {
+	local name value
+	[ -n "$fakes3" ] || skip "libmicrohttpd is missing: apt-get install libmicrohttpd-dev"
+	mkfifo "$work/env"
+	"$fakes3" >"$work/env" &
+	while IFS='=' read -r name value; do
+		declare -g "$name=$value"
+		[ "$name" != S3_SERVER ] || break
+	done <"$work/env"
+	export AWS_ACCESS_KEY_ID=$S3_ACCESS_KEY AWS_SECRET_ACCESS_KEY=$S3_SECRET_KEY AWS_REGION=$S3_REGION
+	export AWS_EC2_METADATA_DISABLED=true no_proxy='*'
+}
+
+# control_fake FAULTS: asks the fake server for them; what it counts is in $work/fake
+control_fake() { curl -sSf --noproxy '*' -X POST "$S3_ENDPOINT/_control?$1" >"$work/fake"; }

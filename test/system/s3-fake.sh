@@ -3,21 +3,11 @@
 # Volumes in a bucket of our own S3 server: the store's contract, a volume made, written over iSCSI and found
 # again after a restart, errors that name what is wrong, a daemon that is killed, all while requests fail.
 . "$(dirname "$0")/lib.sh"
-server=$builddir/test/services/fakes3
-[ -x "$server" ] || skip "libmicrohttpd is missing: apt-get install libmicrohttpd-dev"
 for tool in qemu-io curl; do command -v $tool >/dev/null || skip "$tool is missing"; done
 qemu-io --help | grep -q iscsi || [ -e /usr/lib/x86_64-linux-gnu/qemu/block-iscsi.so ] ||
 	skip "qemu-io cannot speak iSCSI: apt-get install qemu-block-extra"
 
-mkfifo "$work/env"
-"$server" >"$work/env" &
-while IFS='=' read -r name value; do
-	declare "$name=$value"
-	[ "$name" != S3_SERVER ] || break
-done <"$work/env"
-export AWS_ACCESS_KEY_ID=$S3_ACCESS_KEY AWS_SECRET_ACCESS_KEY=$S3_SECRET_KEY AWS_REGION=$S3_REGION
-export AWS_EC2_METADATA_DISABLED=true no_proxy='*'
-faults() { curl -sSf -X POST "$S3_ENDPOINT/_control?$1" >"$work/faults"; }
+start_fakes3
 store() { echo "s3://$S3_BUCKET/$1?endpoint=$S3_ENDPOINT"; }
 
 if [ -x "$builddir/test/unit/check_object" ]; then
@@ -36,10 +26,10 @@ expect 3 "$lungate" store check "s3://missing/x?endpoint=$S3_ENDPOINT"
 says 'bucket: there is no such bucket'
 expect 6 "$lungate" store check "s3://$S3_BUCKET/x?endpoint=http://127.0.0.1:1&retry=300"
 says 'endpoint: nobody listens'
-faults 'ignore-conditions=1000'
+control_fake 'ignore-conditions=1000'
 expect 0 "$lungate" store check --quick "$(store check)"
 says 'unfenced: '
-faults 'ignore-conditions=0'
+control_fake 'ignore-conditions=0'
 
 io() { qemu-io -f raw "$@" "iscsi://$portal/$iqn/0" >"$work/out" 2>&1 || fail "qemu-io $*"; }
 says_not() { ! grep -q "$1" "$work/out" || fail "'$1' was said"; }
@@ -48,13 +38,13 @@ echo "-- a volume, written while 6% of the requests fail; read after a restart"
 write_config "\"volumes\": [{\"name\": \"disk0\", \"store\": \"$(store vols)\", \"size\": \"64M\", \"journal_size\": \"256M\"}],
   \"targets\": [{\"name\": \"$iqn\", \"luns\": [{\"lun\": 0, \"volume\": \"disk0\"}]}]"
 start_daemon --create-missing
-faults 'error-before=10&error-after=10&reset-before=10&reset-after=10&busy=10&truncate=10'
+control_fake 'error-before=10&error-after=10&reset-before=10&reset-after=10&busy=10&truncate=10'
 for i in 1 2 3 4 5 6 7 8; do
 	io -c "write -P $i $((i * 5))M 3M" -c "write -P $((i + 100)) $((i * 5 + 1))M 4k" -c flush
 done
 stop_daemon
-faults 'error-before=0&error-after=0&reset-before=0&reset-after=0&busy=0&truncate=0'
-cp "$work/faults" "$work/injected"
+control_fake 'error-before=0&error-after=0&reset-before=0&reset-after=0&busy=0&truncate=0'
+cp "$work/fake" "$work/injected"
 rm -rf "$work/state" # the bucket alone has it all
 start_daemon
 for i in 1 2 3 4 5 6 7 8; do
@@ -71,7 +61,7 @@ stop_daemon
 if [ -x "$builddir/test/crash/kill9" ]; then
 	echo "-- kill -9"
 	if [ -n "${SANITIZER:-}" ]; then cycles=4; else cycles=12; fi
-	faults 'error-before=5&reset-after=5&slow=10'
+	control_fake 'error-before=5&reset-after=5&slow=10'
 	LUNGATE_KILL9_STORE=$(store kill9) "$builddir/test/crash/kill9" "$lungate" "${LUNGATE_KILL_CYCLES:-$cycles}" ||
 		fail "kill9 over S3"
 fi

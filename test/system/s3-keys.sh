@@ -3,21 +3,13 @@
 # Keys of a volume in a bucket: rotated under a running daemon, with SIGHUP and without; what status, metrics and
 # mount tell of the store; and that no secret is told anywhere.
 . "$(dirname "$0")/lib.sh"
-server=$builddir/test/services/fakes3
-[ -x "$server" ] || skip "libmicrohttpd is missing: apt-get install libmicrohttpd-dev"
 for tool in qemu-io curl jq; do command -v $tool >/dev/null || skip "$tool is missing"; done
 qemu-io --help | grep -q iscsi || [ -e /usr/lib/x86_64-linux-gnu/qemu/block-iscsi.so ] ||
 	skip "qemu-io cannot speak iSCSI: apt-get install qemu-block-extra"
 
-mkfifo "$work/env"
-"$server" >"$work/env" &
-while IFS='=' read -r name value; do
-	declare "$name=$value"
-	[ "$name" != S3_SERVER ] || break
-done <"$work/env"
-unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE
-export AWS_EC2_METADATA_DISABLED=true HOME=$work no_proxy='*'
-control_fake() { curl -sSf -X POST "$S3_ENDPOINT/_control?$1" >"$work/fake"; }
+start_fakes3
+unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE AWS_REGION
+export HOME=$work
 used() { control_fake ''; sed -n "s/^key:$1=//p" "$work/fake"; }
 # keys FILE ACCESS SECRET
 keys() { (umask 077 && printf '%s:%s\n' "$2" "$3" >"$1.new" && mv "$1.new" "$1"); }

@@ -3,21 +3,11 @@
 # How a bucket is reached: TLS with a CA of our own, client certificates, HTTP/2, IPv6, the bucket in the host's name,
 # proxies; and the words for what is wrong.  nghttpx stands in front of the fake S3 server.
 . "$(dirname "$0")/lib.sh"
-server=$builddir/test/services/fakes3
-[ -x "$server" ] || skip "libmicrohttpd is missing: apt-get install libmicrohttpd-dev"
 for tool in curl jq openssl nghttpx; do command -v $tool >/dev/null || skip "$tool is missing: apt-get install openssl nghttp2-proxy"; done
 
-mkfifo "$work/env"
-"$server" >"$work/env" &
-while IFS='=' read -r name value; do
-	declare "$name=$value"
-	[ "$name" != S3_SERVER ] || break
-done <"$work/env"
-export AWS_ACCESS_KEY_ID=$S3_ACCESS_KEY AWS_SECRET_ACCESS_KEY=$S3_SECRET_KEY AWS_REGION=$S3_REGION
-export AWS_EC2_METADATA_DISABLED=true
+start_fakes3
 unset no_proxy NO_PROXY http_proxy https_proxy all_proxy
 backend=${S3_ENDPOINT#http://127.0.0.1:}
-control_fake() { curl -sSf --noproxy '*' -X POST "$S3_ENDPOINT/_control?$1" >"$work/fake"; }
 of_fake() { control_fake ''; sed -n "s/^$1=//p" "$work/fake"; }
 
 # ---- certificates: a CA, the server's, a client's, one of somebody else
