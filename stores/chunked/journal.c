@@ -272,7 +272,7 @@ open_record(struct builder *b, enum journal_record_type type)
 		.durable_pos = j->proven_pos,
 		.released_seq = j->released_seq,
 		.generation = j->generation,
-		.incarnation = j->incarnation,
+		.incarnation = b->slot->incarnation,
 		.epoch = j->epoch,
 		.pos = journal_pos(b->slot->number, b->page),
 		.prev_pos = j->tip_pos,
@@ -356,8 +356,12 @@ begin_segment(struct builder *b, struct journal_slot *slot, uint64_t first_seq)
 		j->active->released = true;
 		free_if_unused(j->active);
 	}
-	*slot = (struct journal_slot){
-		.file = slot->file, .index = slot->index, .state = SLOT_LIVE, .number = seg.number, .end = 1};
+	*slot = (struct journal_slot){.file = slot->file,
+				      .index = slot->index,
+				      .state = SLOT_LIVE,
+				      .number = seg.number,
+				      .incarnation = seg.incarnation,
+				      .end = 1};
 	j->active = slot;
 	b->slot = slot;
 	b->page = 1;

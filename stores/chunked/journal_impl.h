@@ -35,6 +35,7 @@ struct journal_slot {
 	uint64_t number;
 	uint64_t last_seq;           /* last sequence up to and with this segment */
 	uint32_t end;                /* first page not used */
+	uint64_t incarnation;        /* of this use; what a recovery goes on with may have an older one than the journal */
 	bool released;
 	unsigned pins;               /* reads in flight */
 	/* while opening */
@@ -42,7 +43,6 @@ struct journal_slot {
 	bool known;                  /* number .. prev_pos are known, from the header or the first record */
 	bool wipe;                   /* holds something that never happened */
 	uint32_t file_pages;         /* of the file as found, at most the segment's */
-	uint64_t incarnation;
 	uint64_t epoch;
 	uint64_t prev_seq;
 	journal_pos_t prev_pos;

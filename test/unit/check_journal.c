@@ -323,6 +323,32 @@ START_TEST(a_cut_tail_never_comes_back)
 }
 END_TEST
 
+START_TEST(what_follows_a_cut_segment_is_kept)
+{
+	/* a batch that began a segment is torn, so the one before it goes on, with records that belong to it */
+	rig_writes(&rig, 240, &seed);
+	rig_writes(&rig, 240, &seed);
+	rig_wait_quiet(&rig);
+	simfs_fail_next(fs, SIMFS_FSYNC, -EIO, 0);
+	rig_writes(&rig, 100, &seed);
+	rig_wait(&rig);
+	ck_assert_uint_eq(rig.acked, 2);
+	rig_close(&rig, false);
+	flip(SEGMENT1, 50 * 4096);
+	reopen();
+	ck_assert_uint_eq(rig.ngot, 480);
+	ck_assert_uint_ge(rig.recovery.torn_bytes, 101 * 4096);
+	rig_writes(&rig, 10, &seed);
+	rig_wait(&rig);
+	ck_assert_uint_eq(rig.acked, 3);
+	simfs_power_off(fs); /* before a mark proves it */
+	rig_close(&rig, false);
+	simfs_power_cut(fs, 3);
+	ck_assert_int_eq(rig_open(&rig, false, rig.uuid), 0);
+	ck_assert_uint_eq(rig.ngot, 490);
+}
+END_TEST
+
 START_TEST(whose_journal_it_is)
 {
 	uint8_t uuid[UUID_LEN];
@@ -724,6 +750,7 @@ main(void)
 	tcase_add_test(tc, failed_sync_is_final_and_what_it_left_is_never_trusted);
 	tcase_add_test(tc, a_failed_sync_of_the_first_batch);
 	tcase_add_test(tc, a_cut_tail_never_comes_back);
+	tcase_add_test(tc, what_follows_a_cut_segment_is_kept);
 	tcase_add_test(tc, whose_journal_it_is);
 	tcase_add_test(tc, an_old_root_is_refused);
 	tcase_add_test(tc, create_spares_a_used_journal);
