@@ -114,7 +114,8 @@ batch_end(struct dead_batch *batch, int status)
 		dead_forget(dead, batch->n);
 		dead->attempts = 0;
 		dead_arm(eng);
-	} else if (!engine_stopped(eng)) {
+	} else if (!engine_stopped(eng) && eng->phase == ENGINE_RUNNING) {
+		/* closing stops the timer once, and the engine goes without looking at it again */
 		uint64_t pause = engine_backoff(eng, ++dead->attempts);
 
 		if (dead->attempts == DEAD_ATTEMPTS)
