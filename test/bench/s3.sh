@@ -91,7 +91,7 @@ JSON
 	read -r ready <"$work/ready" || true
 	portal=$(sed -n 's/.*"listen":\["\([^"]*\)".*/\1/p' <<<"$ready")
 	[ -n "$portal" ] || { cat "$work/lungate.log"; exit 1; }
-	sleep 0.5 # it clears half of its memory ahead, once
+	sleep 1.2 # it has the kernel clear its memory ahead, once
 }
 stop_lungate() {
 	local pid=$daemon
