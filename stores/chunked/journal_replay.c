@@ -383,7 +383,8 @@ static bool
 follows(const struct replay *r, const struct journal_slot *slot, uint32_t page,
 	const struct journal_record *rec)
 {
-	if (rec->pos != journal_pos(slot->number, page) || rec->incarnation != slot->incarnation ||
+	/* the place names the segment, so a larger incarnation is of no other use of the file (formats.md 12) */
+	if (rec->pos != journal_pos(slot->number, page) || rec->incarnation < slot->incarnation ||
 	    memcmp(rec->journal_uuid, r->j->uuid, UUID_LEN) != 0)
 		return false;
 	if (page + 1 + rec->payload > slot->file_pages)

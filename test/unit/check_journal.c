@@ -349,6 +349,32 @@ START_TEST(what_follows_a_cut_segment_is_kept)
 }
 END_TEST
 
+/* That of a torn segment which a recovery cut off: acknowledged all the same. */
+START_TEST(a_larger_incarnation_is_read)
+{
+	struct vfs *vfs = simfs_vfs(fs);
+	struct journal_record rec;
+	struct vfs_file *file;
+	uint8_t page[4096];
+
+	rig_write(&rig, 1, &seed);
+	rig_wait_quiet(&rig);
+	simfs_power_off(fs);
+	rig_close(&rig, false);
+	simfs_power_cut(fs, 3);
+	ck_assert_int_eq(vfs->ops->open(vfs, "/j/vol/" SEGMENT0, O_RDWR, 0, &file), 0);
+	ck_assert_int_eq(vfs_read_full(file, page, sizeof(page), 4096), 0);
+	ck_assert_int_eq(journal_record_decode(page, &rec), 0);
+	rec.incarnation++;
+	journal_record_encode(&rec, page);
+	ck_assert_int_eq(vfs_write_full(file, page, sizeof(page), 4096), 0);
+	ck_assert_int_eq(vfs->ops->fsync(file, false), 0);
+	vfs->ops->close(file);
+	reopen();
+	ck_assert_uint_eq(rig.ngot, 1);
+}
+END_TEST
+
 START_TEST(whose_journal_it_is)
 {
 	uint8_t uuid[UUID_LEN];
@@ -751,6 +777,7 @@ main(void)
 	tcase_add_test(tc, a_failed_sync_of_the_first_batch);
 	tcase_add_test(tc, a_cut_tail_never_comes_back);
 	tcase_add_test(tc, what_follows_a_cut_segment_is_kept);
+	tcase_add_test(tc, a_larger_incarnation_is_read);
 	tcase_add_test(tc, whose_journal_it_is);
 	tcase_add_test(tc, an_old_root_is_refused);
 	tcase_add_test(tc, create_spares_a_used_journal);
