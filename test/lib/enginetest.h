@@ -94,7 +94,7 @@ io(enum vol_op op, uint64_t offset, uint64_t length, void *buf)
 static inline int
 call(enum vol_op op, uint64_t offset, uint64_t length)
 {
-	return volmodel_call(&(struct vol_req){.vol = rig.vol, .op = op, .offset = offset, .length = length});
+	return volume_call(&(struct vol_req){.vol = rig.vol, .op = op, .offset = offset, .length = length});
 }
 
 static inline void

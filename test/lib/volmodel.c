@@ -825,7 +825,7 @@ volmodel_verify_map(struct volmodel *m, struct volume *vol)
 
 	m->error[0] = '\0';
 	for (;;) {
-		rc = volmodel_call(&req);
+		rc = volume_call(&req);
 		if (rc)
 			return rc;
 		for (unsigned i = 0; i < req.ret_infos; i++) {

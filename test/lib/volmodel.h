@@ -59,9 +59,7 @@ int volmodel_verify_map(struct volmodel *m, struct volume *vol);
 /** After VOL_RESIZE: what was added is zeroes. */
 void volmodel_resize(struct volmodel *m, uint64_t size);
 
-/** One request, and wait for it: for tests of single cases. Returns its status. */
-int volmodel_call(struct vol_req *req);
-/** The same with a flat buffer; for READ, WRITE, COMPARE_WRITE (buf: compare data, then write data). */
+/** volume_call() with a flat buffer; for READ, WRITE, COMPARE_WRITE (buf: compare data, then write data). */
 int volmodel_io(struct volume *vol, enum vol_op op, uint32_t flags, uint64_t offset, uint64_t length, void *buf);
 
 #endif

@@ -139,7 +139,7 @@ START_TEST(test_huge_absent)
 	ck_ok(call(VOL_UNMAP, 0, rig.spec.size));
 	struct chunk_info infos[4];
 	struct vol_req req = {.vol = rig.vol, .op = VOL_MAP, .infos = infos, .max_infos = 4};
-	ck_ok(volmodel_call(&req));
+	ck_ok(volume_call(&req));
 	ck_assert_uint_eq(req.ret_infos, 0);
 	ck_assert_uint_eq(req.ret_next_chunk, UINT64_MAX);
 	ck_assert_uint_eq(faultstore_seen(rig.store, OBJECT_GET), gets);
@@ -152,7 +152,7 @@ START_TEST(test_huge_absent)
 	ck_ok(io(VOL_WRITE, rig.spec.size - 4096, 4096, buf));
 	ck_ok(enginerig_commit(&rig));
 	req = (struct vol_req){.vol = rig.vol, .op = VOL_MAP, .infos = infos, .max_infos = 4};
-	ck_ok(volmodel_call(&req));
+	ck_ok(volume_call(&req));
 	ck_assert_uint_eq(req.ret_infos, 1);
 	ck_assert_uint_eq(infos[0].index, (rig.spec.size >> 22) - 1);
 	ck_ok(call(VOL_UNMAP, 0, rig.spec.size));
@@ -206,7 +206,7 @@ START_TEST(test_leaves)
 		}
 		struct chunk_info infos[CHUNKS];
 		struct vol_req req = {.vol = rig.vol, .op = VOL_MAP, .infos = infos, .max_infos = CHUNKS};
-		ck_ok(volmodel_call(&req));
+		ck_ok(volume_call(&req));
 		ck_assert_uint_eq(req.ret_infos, present);
 		ck_assert_uint_eq(rig.vol->allocated, present * MIB);
 		ck_assert_int_le(enginerig_stat(&rig, "leaves_loaded"), 2);
@@ -232,7 +232,7 @@ START_TEST(test_map)
 	ck_ok(enginerig_commit(&rig));
 	ck_ok(io(VOL_WRITE, 5 * MIB, sizeof(buf), buf));
 	req.vol = rig.vol;
-	ck_ok(volmodel_call(&req));
+	ck_ok(volume_call(&req));
 	ck_assert_uint_eq(req.ret_infos, 3);
 	ck_assert_uint_eq(infos[0].index, 2);
 	ck_assert_int_eq(infos[0].state, CHUNK_CLEAN);
@@ -245,7 +245,7 @@ START_TEST(test_map)
 	ck_assert_uint_eq(req.ret_next_chunk, 9);
 	req = (struct vol_req){
 		.vol = rig.vol, .op = VOL_MAP, .first_chunk = 9, .infos = infos, .max_infos = 3};
-	ck_ok(volmodel_call(&req));
+	ck_ok(volume_call(&req));
 	ck_assert_uint_eq(req.ret_infos, 2);
 	ck_assert_uint_eq(infos[1].index, 14);
 	ck_assert_uint_eq(req.ret_next_chunk, UINT64_MAX);

@@ -13,7 +13,7 @@ clone(uint64_t source, uint64_t offset, uint64_t length)
 	struct vol_req req = {
 		.vol = rig.vol, .op = VOL_CLONE, .source = source, .offset = offset, .length = length};
 
-	ck_ok(volmodel_call(&req));
+	ck_ok(volume_call(&req));
 	return req.ret_cloned;
 }
 
@@ -314,10 +314,10 @@ START_TEST(test_not)
 			      .source = 63 * MIB + 1024,
 			      .offset = 20 * MIB,
 			      .length = MIB};
-	ck_assert_int_eq(volmodel_call(&req), LG_ERANGE);
+	ck_assert_int_eq(volume_call(&req), LG_ERANGE);
 	req.source = 3 * MIB;
 	req.offset = 63 * MIB + 1024;
-	ck_assert_int_eq(volmodel_call(&req), LG_ERANGE);
+	ck_assert_int_eq(volume_call(&req), LG_ERANGE);
 	ck_assert_uint_eq(rig.vol->allocated, 4 * MIB);
 	ck_assert_uint_eq(counter_read(&rig.vol->stats.bytes[VOL_CLONE]), 0);
 	/* up to the first one that has changed, be it by zeroes */
@@ -338,7 +338,7 @@ START_TEST(test_not)
 	ck_ok(enginerig_open(&rig));
 	req = (struct vol_req){
 		.vol = rig.vol, .op = VOL_CLONE, .source = 20 * MIB, .offset = 50 * MIB, .length = MIB};
-	ck_assert_int_eq(volmodel_call(&req), -EROFS);
+	ck_assert_int_eq(volume_call(&req), -EROFS);
 }
 END_TEST
 
@@ -354,7 +354,7 @@ START_TEST(test_map)
 	ck_ok(enginerig_commit(&rig));
 	clone_all(3, 9, 1);
 	for (unsigned round = 0; round < 3; round++) {
-		ck_ok(volmodel_call(&req));
+		ck_ok(volume_call(&req));
 		ck_assert_uint_eq(req.ret_infos, 2);
 		for (unsigned i = 0; i < 2; i++)
 			ck_assert_str_eq(infos[i].key, "v/c/03/00000003.00000002.0000000000000001");
@@ -580,10 +580,27 @@ START_TEST(test_beside_commit)
 }
 END_TEST
 
+/* Without the journal the clone never was: chunk 5 is what was committed of it. */
+static void
+without_the_clone(const uint8_t part[4096])
+{
+	uint8_t *want = malloc(MIB);
+
+	enginerig_abandon(&rig);
+	lose_journal();
+	rig.spec.accept_loss = true;
+	ck_ok(enginerig_open(&rig));
+	fill(want, MIB, 9);
+	memcpy(want + 8192, part, 4096);
+	expect(5 * MIB, want, MIB);
+	(void)audit();
+	free(want);
+}
+
 /* A page is frozen, its chunk cloned over, and read: the base that the commit makes is that of before the clone. */
 START_TEST(test_frozen_base)
 {
-	uint8_t part[4096], *want = malloc(MIB);
+	uint8_t part[4096];
 
 	create_and_open();
 	put_chunk(3, 1);
@@ -605,23 +622,14 @@ START_TEST(test_frozen_base)
 	fault(FAULT_NONE, OBJECT_PUT, "", 0, 0);
 	ck_assert(enginerig_wait(&rig, "commits", 1));
 	has(5, 1);
-	/* without the journal the clone never was */
-	enginerig_abandon(&rig);
-	lose_journal();
-	rig.spec.accept_loss = true;
-	ck_ok(enginerig_open(&rig));
-	fill(want, MIB, 9);
-	memcpy(want + 8192, part, sizeof(part));
-	expect(5 * MIB, want, MIB);
-	(void)audit();
-	free(want);
+	without_the_clone(part);
 }
 END_TEST
 
 /* The same, with the chunk cached as the clone has it before the commit looks for its pages. */
 START_TEST(test_frozen_cache)
 {
-	uint8_t part[4096], *want = malloc(MIB);
+	uint8_t part[4096];
 
 	rig.params.destages = 1;
 	create_and_open();
@@ -642,15 +650,7 @@ START_TEST(test_frozen_cache)
 	fault(FAULT_NONE, OBJECT_PUT, "", 0, 0);
 	ck_assert(enginerig_wait(&rig, "commits", 1));
 	has(5, 1);
-	enginerig_abandon(&rig);
-	lose_journal();
-	rig.spec.accept_loss = true;
-	ck_ok(enginerig_open(&rig));
-	fill(want, MIB, 9);
-	memcpy(want + 8192, part, sizeof(part));
-	expect(5 * MIB, want, MIB);
-	(void)audit();
-	free(want);
+	without_the_clone(part);
 }
 END_TEST
 

@@ -175,7 +175,7 @@ read_error(uint64_t offset, uint64_t length, uint64_t *ret_at)
 			      .length = length,
 			      .pages = pages,
 			      .npages = volume_pages(offset, length)};
-	int r = volmodel_call(&req);
+	int r = volume_call(&req);
 
 	*ret_at = req.err_offset;
 	if (r == 0)
@@ -712,7 +712,7 @@ START_TEST(test_early)
 	fault(FAULT_NONE, OBJECT_PUT, "", 0, 0);
 	ck_ok(io(VOL_WRITE, 5 * MIB + 8192, sizeof(page), page));
 	memcpy(buf + 2 * MIB + 8192, page, sizeof(page));
-	ck_ok(volmodel_call(
+	ck_ok(volume_call(
 		&(struct vol_req){.vol = rig.vol, .op = VOL_UNMAP, .offset = 6 * MIB, .length = MIB}));
 	memset(buf + 3 * MIB, 0, MIB);
 	expect(3 * MIB, buf, 4 * MIB);

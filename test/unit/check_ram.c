@@ -60,7 +60,7 @@ io(enum vol_op op, uint64_t offset, uint64_t length, void *buf)
 static int
 call(enum vol_op op, uint64_t offset, uint64_t length)
 {
-	return volmodel_call(&(struct vol_req){.vol = vol, .op = op, .offset = offset, .length = length});
+	return volume_call(&(struct vol_req){.vol = vol, .op = op, .offset = offset, .length = length});
 }
 
 #define ck_model(m, rc) ck_assert_msg((rc) == 0, "%s", volmodel_error(m))
@@ -140,7 +140,7 @@ START_TEST(test_allocated)
 	io(VOL_WRITE, 2 * MIB + 512, sizeof(buf), buf);
 	ck_assert_uint_eq(atomic_load(&vol->allocated), sizeof(buf) + 4096);
 	io(VOL_WRITE, 9 * MIB, 512, buf);
-	ck_assert_int_eq(volmodel_call(&map), 0);
+	ck_assert_int_eq(volume_call(&map), 0);
 	ck_assert_uint_eq(map.ret_infos, 2);
 	ck_assert_uint_eq(infos[0].index, 2);
 	ck_assert_uint_eq(infos[0].allocated_bytes, sizeof(buf) + 4096);
@@ -148,12 +148,12 @@ START_TEST(test_allocated)
 	ck_assert_uint_eq(map.ret_next_chunk, UINT64_MAX);
 	map.max_infos = 1;
 	map.first_chunk = 1;
-	ck_assert_int_eq(volmodel_call(&map), 0);
+	ck_assert_int_eq(volume_call(&map), 0);
 	ck_assert_uint_eq(map.ret_infos, 1);
 	ck_assert_uint_eq(map.ret_next_chunk, 3);
 	map.first_chunk = 3;
 	map.end_chunk = 9;
-	ck_assert_int_eq(volmodel_call(&map), 0);
+	ck_assert_int_eq(volume_call(&map), 0);
 	ck_assert_uint_eq(map.ret_infos, 0);
 	ck_assert_uint_eq(map.ret_next_chunk, UINT64_MAX);
 	ck_assert_int_eq(call(VOL_UNMAP, 0, 16 * MIB), 0);
@@ -182,7 +182,7 @@ START_TEST(test_compare_write)
 	for (unsigned i = 0; i < 4; i++)
 		memset(pages[i]->data, 7, PAGE_SIZE_BYTES);
 	pages[1]->data[100] = 8;
-	ck_assert_int_eq(volmodel_call(&req), LG_EMISCOMPARE);
+	ck_assert_int_eq(volume_call(&req), LG_EMISCOMPARE);
 	ck_assert_uint_eq(req.err_offset, 512 + 100);
 	pages_unref(pages, 4);
 }
@@ -209,7 +209,7 @@ write_once(void *arg)
 	struct vol_req req = {
 		.vol = vol, .op = VOL_WRITE, .length = HOLD, .pages = source, .npages = HOLD_PAGES};
 
-	w->status = volmodel_call(&req);
+	w->status = volume_call(&req);
 	return NULL;
 }
 
@@ -234,7 +234,7 @@ START_TEST(test_short)
 			break;
 		pthread_join(w.thread, NULL);
 		ck_assert_int_eq(w.status, 0);
-		ck_assert_int_eq(volmodel_call(&read), 0);
+		ck_assert_int_eq(volume_call(&read), 0);
 	}
 	while (!atomic_load(&vol->inflight))
 		sched_yield();
@@ -272,7 +272,7 @@ START_TEST(test_close_waits)
 	read.vol = vol;
 	memset(buf, 3, sizeof(buf));
 	io(VOL_WRITE, 0, 4096, buf);
-	ck_assert_int_eq(volmodel_call(&read), 0);
+	ck_assert_int_eq(volume_call(&read), 0);
 	ck_assert_int_eq(pthread_create(&t, NULL, close_it, NULL), 0);
 	ck_assert_uint_eq(page->data[4095], 3);
 	page_unref(page);
@@ -297,7 +297,7 @@ START_TEST(test_null)
 	ck_assert_int_eq(volmodel_io(vol, VOL_COMPARE_WRITE, 0, 3584, 1024, buf), 0);
 	buf[1000] = 1;
 	ck_assert_int_eq(volmodel_io(vol, VOL_COMPARE_WRITE, 0, 3584, 1024, buf), LG_EMISCOMPARE);
-	ck_assert_int_eq(volmodel_call(&map), 0);
+	ck_assert_int_eq(volume_call(&map), 0);
 	ck_assert_uint_eq(map.ret_infos, 0);
 	ck_assert_uint_eq(map.ret_next_chunk, UINT64_MAX);
 	ck_assert_int_eq(call(VOL_RESIZE, 0, MIB), 0);

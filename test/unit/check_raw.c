@@ -81,7 +81,7 @@ io(enum vol_op op, uint32_t flags, uint64_t offset, uint64_t length, void *buf)
 static int
 call(enum vol_op op, uint64_t offset, uint64_t length)
 {
-	return volmodel_call(&(struct vol_req){.vol = vol, .op = op, .offset = offset, .length = length});
+	return volume_call(&(struct vol_req){.vol = vol, .op = op, .offset = offset, .length = length});
 }
 
 static bool
@@ -215,7 +215,7 @@ START_TEST(test_short_of_memory)
 		struct vol_req req = {
 			.vol = vol, .op = VOL_READ, .length = 2 * MIB, .pages = pages, .npages = 512};
 
-		ck_assert_int_eq(volmodel_call(&req), -ENOMEM);
+		ck_assert_int_eq(volume_call(&req), -ENOMEM);
 		free(pages);
 	}
 	close_volume(0);
@@ -372,17 +372,17 @@ START_TEST(test_media_error)
 	simfs_vfs(fs)->ops = &ops;
 	open_sim(512, true);
 	req.vol = vol;
-	ck_assert_int_eq(volmodel_call(&req), -EIO);
+	ck_assert_int_eq(volume_call(&req), -EIO);
 	ck_assert_uint_eq(req.err_offset, 5 * 4096);
 	bad_block = 600;
-	ck_assert_int_eq(volmodel_call(&req), -EIO);
+	ck_assert_int_eq(volume_call(&req), -EIO);
 	ck_assert_uint_eq(req.err_offset, 512);
 	ck_assert_int_eq(io(VOL_READ, 0, 4096, 4096, buf), 0);
 	ck_assert_int_eq(io(VOL_COMPARE_WRITE, 0, 0, 2048, buf), -EIO);
 	/* an error that does not come back is none */
 	bad_block = UINT64_MAX;
 	simfs_fail_next(fs, SIMFS_READ, -EIO, 0);
-	ck_assert_int_eq(volmodel_call(&req), 0);
+	ck_assert_int_eq(volume_call(&req), 0);
 	pages_unref(pages, req.npages);
 }
 END_TEST
@@ -483,7 +483,7 @@ START_TEST(test_exclusive)
 	ck_assert_int_eq(volume_open(&spec, loop, arena, &second, NULL), 0);
 	ck_assert_int_eq(volmodel_io(second, VOL_WRITE, 0, 0, 512, (uint8_t[512]){0}), -EROFS);
 	ck_assert_int_eq(volmodel_io(second, VOL_READ, 0, 0, 512, (uint8_t[512]){0}), 0);
-	ck_assert_int_eq(volmodel_call(&(struct vol_req){.vol = second, .op = VOL_FLUSH}), 0);
+	ck_assert_int_eq(volume_call(&(struct vol_req){.vol = second, .op = VOL_FLUSH}), 0);
 	ck_assert_int_eq(volume_close(second), 0);
 }
 END_TEST
@@ -531,7 +531,7 @@ START_TEST(test_holes)
 	memset(buf, 1, sizeof(buf));
 	ck_assert_int_eq(io(VOL_WRITE, VOL_FUA, 3 * MIB + 4096, 128 << 10, buf), 0);
 	ck_assert_int_eq(io(VOL_WRITE, VOL_FUA, 63 * MIB, 4096, buf), 0);
-	ck_assert_int_eq(volmodel_call(&map), 0);
+	ck_assert_int_eq(volume_call(&map), 0);
 	ck_assert_uint_eq(map.ret_infos, 2);
 	ck_assert_uint_eq(infos[0].index, 3);
 	ck_assert_int_eq(infos[0].state, CHUNK_CLEAN);
@@ -541,12 +541,12 @@ START_TEST(test_holes)
 	ck_assert_uint_eq(infos[1].index, 63);
 	ck_assert_uint_eq(map.ret_next_chunk, UINT64_MAX);
 	map.max_infos = 1;
-	ck_assert_int_eq(volmodel_call(&map), 0);
+	ck_assert_int_eq(volume_call(&map), 0);
 	ck_assert_uint_eq(map.ret_infos, 1);
 	ck_assert_uint_eq(map.ret_next_chunk, 4);
 	map.first_chunk = 4;
 	map.end_chunk = 63;
-	ck_assert_int_eq(volmodel_call(&map), 0);
+	ck_assert_int_eq(volume_call(&map), 0);
 	ck_assert_uint_eq(map.ret_infos, 0);
 	wait_allocated(blocks_of_file());
 	ck_assert_uint_ge(atomic_load(&vol->allocated), 132 << 10);

@@ -601,13 +601,13 @@ START_TEST(test_sanitized)
 	ck_assert_int_eq(vfs->ops->open(vfs, SLOT, O_RDONLY, 0, &slot), 0);
 	ck_assert_int_eq(vfs_read_full(slot, buf, 8192, 8192), 0);
 	ck_assert_uint_eq(get_number(buf, 8192), 0x07070707);
-	ck_assert_int_eq(volmodel_call(&flush), 0);
+	ck_assert_int_eq(volume_call(&flush), 0);
 	ck_assert_int_eq(vfs_read_full(slot, buf, 8192, 8192), 0);
 	ck_assert_mem_eq(buf, zero, 8192);
 	vfs->ops->close(slot);
 	ck_assert_int_eq(io(VOL_WRITE, VOL_ATOMIC, 0, 8192, buf), 0);
 	simfs_fail_next(fs, SIMFS_WRITE, -EIO, 0);
-	ck_assert_int_eq(volmodel_call(&flush), -EIO);
+	ck_assert_int_eq(volume_call(&flush), -EIO);
 }
 END_TEST
 
